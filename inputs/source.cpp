@@ -1,0 +1,143 @@
+#include "inputs/source.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "units/error.hpp"
+
+namespace meshsim {
+namespace {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd, bool owned) : fd_(fd), owned_(owned) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (owned_ && fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+  bool owned_;
+};
+
+[[noreturn]] void cannot_read(const std::string& name, int error) {
+  throw Error(ErrorKind::io,
+              Diagnostic{{name}, {}, fmt::format("cannot be read: {}", std::strerror(error)), {}});
+}
+
+[[noreturn]] void refuse(const std::string& name, const std::string& what,
+                         const std::string& hint) {
+  throw Error(ErrorKind::invalid_input, Diagnostic{{name}, {}, what, hint});
+}
+
+// The length of the UTF-8 sequence that starts at text[at], or 0 if there is none.
+std::size_t utf8_length(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) -> unsigned {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
+  const unsigned lead = byte(at);
+  if (lead < 0x80) return 1;
+  if (lead >= 0xC2 && lead <= 0xDF) return continues(at + 1) ? 2 : 0;
+  if (lead >= 0xE0 && lead <= 0xEF) {
+    const bool overlong = lead == 0xE0 && byte(at + 1) < 0xA0;
+    const bool surrogate = lead == 0xED && byte(at + 1) > 0x9F;
+    return continues(at + 1) && continues(at + 2) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    const bool overlong = lead == 0xF0 && byte(at + 1) < 0x90;
+    const bool too_large = lead == 0xF4 && byte(at + 1) > 0x8F;
+    const bool whole = continues(at + 1) && continues(at + 2) && continues(at + 3);
+    return whole && !overlong && !too_large ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Source read_source(const std::string& path) {
+  const bool from_stdin = path == "-";
+  Source source{from_stdin ? "<stdin>" : path, {}};
+  // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
+  const FileDescriptor file(
+      from_stdin ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK),
+      !from_stdin);
+  if (file.get() < 0) cannot_read(source.name, errno);
+
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) cannot_read(source.name, errno);
+  if (!from_stdin && !S_ISREG(status.st_mode)) {
+    refuse(source.name,
+           S_ISDIR(status.st_mode) ? "is a directory, not a file" : "is not a regular file",
+           "give a regular file, or - for standard input");
+  }
+  std::array<char, 65536> buffer{};
+  while (true) {
+    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) cannot_read(source.name, errno);
+    if (got == 0) return source;
+    source.text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (source.text.size() > max_file_bytes) {
+      refuse(source.name, fmt::format("is larger than {} MiB", max_file_bytes >> 20U),
+             "an input of meshsim is a configuration, not data");
+    }
+  }
+}
+
+void check_text(const Source& source) {
+  const std::string_view text = source.text;
+  int line = 1;
+  std::size_t line_start = 0;
+  const auto fail = [&](std::size_t at, const std::string& what, const std::string& hint) {
+    const int column = static_cast<int>(at - line_start) + 1;
+    throw Error(ErrorKind::invalid_input, Diagnostic{{source.name, line, column}, {}, what, hint});
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    const std::size_t length = utf8_length(text, at);
+    if (length == 0)
+      fail(at, fmt::format("byte 0x{:02x} is not valid UTF-8", byte), "save the file as UTF-8");
+    if (at == 0 && text.substr(0, 3) == "\xEF\xBB\xBF") {
+      fail(at, "starts with a byte-order mark", "save the file as UTF-8 without BOM");
+    }
+    if (byte == 0) fail(at, "contains a NUL character", "is this a text file?");
+    if (byte == '\r')
+      fail(at, "has carriage returns (CRLF line ends)", "convert with: sed -i 's/\\r$//' FILE");
+    if (byte < 0x20 && byte != '\n' && byte != '\t') {
+      fail(at, fmt::format("contains the control character 0x{:02x}", byte),
+           "is this a text file?");
+    }
+    at += length;
+    if (byte == '\n') {
+      ++line;
+      line_start = at;
+    }
+  }
+}
+
+void check_name(std::string_view name, std::string_view what) {
+  constexpr std::size_t longest = 100;
+  constexpr std::string_view allowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+";
+  const bool fine = !name.empty() && name.size() <= longest && name.front() != '.' &&
+                    name.front() != '-' &&
+                    name.find_first_not_of(allowed) == std::string_view::npos;
+  if (fine) return;
+  throw Error(
+      ErrorKind::invalid_input,
+      fmt::format("'{}{}' is not {}", name.substr(0, longest), name.size() > longest ? "..." : "",
+                  what),
+      fmt::format("a name has letters, digits and . _ - + only, at most {} of them", longest));
+}
+
+}  // namespace meshsim

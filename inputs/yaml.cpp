@@ -1,0 +1,209 @@
+#include "inputs/yaml.hpp"
+
+#include <fmt/format.h>
+#include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <map>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+namespace meshsim {
+namespace {
+
+class TreeBuilder : public YAML::EventHandler {
+ public:
+  explicit TreeBuilder(const std::string& file) : file_(file) {}
+
+  Node take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Node node;
+    node.where = place(mark);
+    add(std::move(node), anchor);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    Node node;
+    node.where = place(mark);
+    node.quoted = tag == "!";
+    refuse_tag(mark, tag);
+    const bool plain_null = !node.quoted && (value.empty() || value == "~" || value == "null" ||
+                                             value == "Null" || value == "NULL");
+    if (!plain_null) {
+      node.kind = Node::Kind::scalar;
+      node.text = value;
+    }
+    add(std::move(node), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    refuse_tag(mark, tag);
+    open(Node::Kind::sequence, mark, anchor);
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    refuse_tag(mark, tag);
+    open(Node::Kind::mapping, mark, anchor);
+  }
+  void OnMapEnd() override { close(); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    for (const Open& open : stack_) {
+      if (open.anchor == anchor) {
+        fail(place(mark), "an alias refers to the node that contains it",
+             fmt::format("the node starts at line {}", open.node.where.line));
+      }
+    }
+    const Node& target = anchors_.at(anchor);
+    charge(mark, target);
+    add(target, YAML::NullAnchor);
+  }
+
+ private:
+  struct Open {
+    Node node;
+    YAML::anchor_t anchor;
+    std::optional<Member> pending;  // a key that waits for its value
+  };
+
+  Location place(const YAML::Mark& mark) const { return {file_, mark.line + 1, mark.column + 1}; }
+
+  [[noreturn]] static void fail(Location where, std::string what, std::string hint) {
+    throw Error(ErrorKind::invalid_input,
+                Diagnostic{std::move(where), {}, std::move(what), std::move(hint)});
+  }
+
+  void refuse_tag(const YAML::Mark& mark, const std::string& tag) const {
+    if (tag.empty() || tag == "?" || tag == "!") return;
+    fail(place(mark), fmt::format("the tag {} is not supported", tag), "write the plain value");
+  }
+
+  void open(Node::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (stack_.size() >= static_cast<std::size_t>(max_depth)) {
+      fail(place(mark), fmt::format("is nested deeper than {} levels", max_depth), {});
+    }
+    Open next{{}, anchor, {}};
+    next.node.kind = kind;
+    next.node.where = place(mark);
+    stack_.push_back(std::move(next));
+  }
+
+  void close() {
+    Open done = std::move(stack_.back());
+    stack_.pop_back();
+    add(std::move(done.node), done.anchor);
+  }
+
+  // Counts the nodes that an alias copies before copying them.
+  void charge(const YAML::Mark& mark, const Node& node) {
+    if (++nodes_ > max_nodes) {
+      fail(place(mark), fmt::format("expands to more than {} values", max_nodes),
+           "aliases multiply; write the values out");
+    }
+    for (const Node& item : node.items) charge(mark, item);
+    for (const Member& member : node.members) charge(mark, member.value);
+  }
+
+  void add(Node node, YAML::anchor_t anchor) {
+    if (++nodes_ > max_nodes) {
+      fail(node.where, fmt::format("has more than {} values", max_nodes), {});
+    }
+    if (anchor != YAML::NullAnchor) anchors_[anchor] = node;
+    if (stack_.empty()) {
+      root_ = std::move(node);
+      return;
+    }
+    Open& parent = stack_.back();
+    if (parent.node.kind == Node::Kind::sequence) {
+      parent.node.items.push_back(std::move(node));
+    } else if (!parent.pending) {
+      begin_member(parent, node);
+    } else {
+      parent.pending->value = std::move(node);
+      parent.node.members.push_back(std::move(*parent.pending));
+      parent.pending.reset();
+    }
+  }
+
+  static void begin_member(Open& parent, const Node& key) {
+    if (key.kind != Node::Kind::scalar) {
+      fail(key.where, fmt::format("a key must be a plain name (got {})", described(key)), {});
+    }
+    if (key.text == "<<" && !key.quoted) {
+      fail(key.where, "merge keys (<<) are not supported",
+           "write the keys out, or use base_config");
+    }
+    for (const Member& earlier : parent.node.members) {
+      if (earlier.key == key.text) {
+        fail(key.where, fmt::format("the key '{}' stands twice", key.text),
+             fmt::format("it first stands at line {}", earlier.where.line));
+      }
+    }
+    parent.pending = Member{key.text, key.where, {}};
+  }
+
+  const std::string& file_;
+  Node root_;
+  std::vector<Open> stack_;
+  std::map<YAML::anchor_t, Node> anchors_;
+  std::size_t nodes_ = 0;
+};
+
+// yaml-cpp reads a tab in the indentation as part of a value or fails far from it.
+void refuse_tab_indentation(const Source& source) {
+  int line = 1;
+  bool indentation = true;
+  int column = 1;
+  for (const char c : source.text) {
+    if (c == '\t' && indentation) {
+      throw Error(ErrorKind::invalid_input, Diagnostic{{source.name, line, column},
+                                                       {},
+                                                       "a tab indents this line",
+                                                       "YAML is indented with spaces"});
+    }
+    indentation = c == '\n' || (indentation && c == ' ');
+    column = c == '\n' ? 1 : column + 1;
+    line += c == '\n';
+  }
+}
+
+}  // namespace
+
+Node parse_yaml(const Source& source) {
+  check_text(source);
+  refuse_tab_indentation(source);
+  std::istringstream stream(source.text);
+  TreeBuilder builder(source.name);
+  try {
+    YAML::Parser parser(stream);
+    parser.HandleNextDocument(builder);
+    Node root = builder.take();
+    TreeBuilder second(source.name);
+    if (parser.HandleNextDocument(second)) {
+      throw Error(
+          ErrorKind::invalid_input,
+          Diagnostic{{source.name}, {}, "holds more than one YAML document", "remove the '---'"});
+    }
+    return root;
+  } catch (const YAML::DeepRecursion& error) {
+    throw Error(ErrorKind::invalid_input,
+                Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},
+                           {},
+                           fmt::format("is nested deeper than {} levels", max_depth),
+                           {}});
+  } catch (const YAML::Exception& error) {
+    throw Error(ErrorKind::invalid_input,
+                Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},
+                           {},
+                           "is not valid YAML: " + error.msg,
+                           "look at this line and the one above it"});
+  }
+}
+
+}  // namespace meshsim

@@ -1,0 +1,58 @@
+#include "units/checked.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <limits>
+
+#include "units/error.hpp"
+
+namespace meshsim {
+namespace {
+
+[[noreturn]] void overflow(std::string_view what, const std::string& expression) {
+  throw Error(
+      ErrorKind::invalid_input,
+      fmt::format("{} = {} exceeds {}", what, expression, std::numeric_limits<std::int64_t>::max()),
+      "one of the factors is far beyond any real machine or model");
+}
+
+}  // namespace
+
+std::int64_t checked_add(std::int64_t a, std::int64_t b, std::string_view what) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) overflow(what, fmt::format("{} + {}", a, b));
+  return sum;
+}
+
+std::int64_t checked_subtract(std::int64_t a, std::int64_t b, std::string_view what) {
+  std::int64_t difference = 0;
+  if (__builtin_sub_overflow(a, b, &difference)) overflow(what, fmt::format("{} - {}", a, b));
+  return difference;
+}
+
+std::int64_t checked_multiply(std::int64_t a, std::int64_t b, std::string_view what) {
+  std::int64_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product)) overflow(what, fmt::format("{} x {}", a, b));
+  return product;
+}
+
+std::int64_t checked_product(std::span<const std::int64_t> factors, std::string_view what) {
+  std::int64_t product = 1;
+  for (const std::int64_t factor : factors) {
+    if (__builtin_mul_overflow(product, factor, &product)) {
+      overflow(what, fmt::format("{}", fmt::join(factors, " x ")));
+    }
+  }
+  return product;
+}
+
+std::int64_t checked_product(std::initializer_list<std::int64_t> factors, std::string_view what) {
+  return checked_product(std::span(factors.begin(), factors.size()), what);
+}
+
+std::int64_t round_up(std::int64_t a, std::int64_t b, std::string_view what) {
+  return checked_multiply(ceil_div(a, b), b, what);
+}
+
+}  // namespace meshsim

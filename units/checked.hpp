@@ -1,0 +1,23 @@
+// Integer arithmetic that refuses to overflow, and says which quantity did.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string_view>
+
+namespace meshsim {
+
+// Each throws Error(invalid_input) "`what` = a x b exceeds 9223372036854775807" on overflow.
+std::int64_t checked_add(std::int64_t a, std::int64_t b, std::string_view what);
+std::int64_t checked_subtract(std::int64_t a, std::int64_t b, std::string_view what);
+std::int64_t checked_multiply(std::int64_t a, std::int64_t b, std::string_view what);
+// The product of all factors; 1 of none.
+std::int64_t checked_product(std::span<const std::int64_t> factors, std::string_view what);
+std::int64_t checked_product(std::initializer_list<std::int64_t> factors, std::string_view what);
+
+// ceil(a / b) and a rounded up to a multiple of b, for a >= 0, b > 0.
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0); }
+std::int64_t round_up(std::int64_t a, std::int64_t b, std::string_view what);
+
+}  // namespace meshsim
