@@ -8,11 +8,11 @@
 
 namespace meshsim {
 
-// Each throws Error(invalid_input) "`what` = a x b exceeds 9223372036854775807" on overflow.
+// Each throws Error(invalid_input) "`what` = a x b exceeds +-9223372036854775807" on overflow.
 std::int64_t checked_add(std::int64_t a, std::int64_t b, std::string_view what);
 std::int64_t checked_subtract(std::int64_t a, std::int64_t b, std::string_view what);
 std::int64_t checked_multiply(std::int64_t a, std::int64_t b, std::string_view what);
-// The product of all factors; 1 of none.
+// The product of all factors; 1 of none. Unless a factor is 0, every partial product must fit.
 std::int64_t checked_product(std::span<const std::int64_t> factors, std::string_view what);
 std::int64_t checked_product(std::initializer_list<std::int64_t> factors, std::string_view what);
 

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "units/error.hpp"
+
 namespace meshsim {
 namespace {
 
@@ -28,8 +30,8 @@ Parsed<DType> parse_dtype(std::string_view text) {
   for (const DType type : all_types) {
     if (name(type) == text) return Parsed<DType>::ok(type);
   }
-  return Parsed<DType>::refused(
-      fmt::format("is not an element type (got '{}', want bfloat16, float16 or float32)", text));
+  return Parsed<DType>::refused(fmt::format(
+      "is not an element type (got {}, want bfloat16, float16 or float32)", in_quotes(text)));
 }
 
 }  // namespace meshsim

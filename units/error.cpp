@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "units/utf8.hpp"
 
 namespace meshsim {
 namespace {
@@ -16,20 +19,46 @@ std::string joined(const std::vector<Diagnostic>& diagnostics) {
   return text;
 }
 
+// Whether one UTF-8 character does something to a terminal other than to be shown.
+bool steers_terminal(std::string_view character) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  switch (character.size()) {
+    case 1: return byte(0) < 0x20 || byte(0) == 0x7f;
+    case 2:  // C1 controls, U+0080 to U+009F
+      return byte(0) == 0xC2 && byte(1) < 0xA0;
+    case 3:  // U+202A to U+202E and U+2066 to U+2069 change the direction of writing
+      return byte(0) == 0xE2 && ((byte(1) == 0x80 && byte(2) >= 0xAA && byte(2) <= 0xAE) ||
+                                 (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9));
+    default: return false;
+  }
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += fmt::format("\\x{:02x}", byte);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = utf8_length(text, at);
+    const std::string_view character = text.substr(at, std::max<std::size_t>(length, 1));
+    if (length == 0 || steers_terminal(character)) {
+      for (const char c : character) {
+        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      }
     } else {
-      out += c;
+      out += character;
     }
+    at += character.size();
   }
   return out;
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t longest = 60;
+  if (text.size() <= longest) return fmt::format("'{}'", text);
+  std::size_t end = 0;
+  while (end < longest) end += std::max<std::size_t>(utf8_length(text, end), 1);
+  return fmt::format("'{}...'", text.substr(0, end));
 }
 
 std::string to_string(const Diagnostic& diagnostic) {
@@ -69,7 +98,11 @@ void Diagnostics::throw_if_any() const {
   if (kept_.empty()) return;
   std::vector<Diagnostic> all = kept_;
   if (dropped_ > 0) {
-    all.push_back({{}, {}, fmt::format("{} more errors are not shown", dropped_), {}});
+    all.push_back(
+        {{},
+         {},
+         fmt::format("{} more {} not shown", dropped_, dropped_ == 1 ? "error is" : "errors are"),
+         {}});
   }
   throw Error(ErrorKind::invalid_input, std::move(all));
 }

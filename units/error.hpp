@@ -68,7 +68,11 @@ class Diagnostics {
   std::size_t dropped_ = 0;
 };
 
-// `text` with control characters, ESC above all, written as \xNN: safe on a terminal.
+// `text` safe on a terminal: control characters (ESC above all, and the C1 range), characters that
+// reverse the direction of writing, and bytes that are not UTF-8 are written as \xNN.
 std::string printable(std::string_view text);
+
+// `text` in single quotes, cut short when it is long: a value inside a message.
+std::string in_quotes(std::string_view text);
 
 }  // namespace meshsim

@@ -4,8 +4,10 @@
 // "1_000", "+1", "1e3" and "-0" are refused). A real is a JSON number, finite and not -0. Integers
 // beyond +-2^53 are refused as well: they would not survive a JSON reader that holds doubles.
 //
-// A quantity is a number, an optional space and a unit that must be present: "80 GiB", "90 GB/s",
-// "1 us". GB is 1e9 bytes, GiB is 2^30.
+// A quantity is a number that is not negative, an optional space and a unit that must be present:
+// "80 GiB", "90 GB/s", "1 us". GB is 1e9 bytes, GiB is 2^30. Bytes and picoseconds are counted
+// exactly; what is a fraction of one is rounded to the nearest ("95.74 GiB") and refused if the
+// unit itself is the byte or the picosecond ("1.5 B") or nothing would be left.
 #pragma once
 
 #include <cstdint>

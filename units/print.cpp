@@ -17,9 +17,12 @@ struct Scale {
 
 // Four significant digits without trailing zeros, in the largest unit that leaves at least 1.
 std::string scaled(double value, std::span<const Scale> largest_first) {
+  constexpr double rounds_to_one = 0.99995;  // 0.99996 TiB is "1 TiB", not "1024 GiB"
   for (const Scale& scale : largest_first) {
-    if (std::abs(value) >= scale.size)
-      return fmt::format("{:.4g} {}", value / scale.size, scale.unit);
+    const double shown = value / scale.size;
+    // From 1000 on all digits, as four of them would need an exponent (1e+04 s).
+    if (std::abs(shown) >= 1000) return fmt::format("{:.0f} {}", shown, scale.unit);
+    if (std::abs(shown) >= rounds_to_one) return fmt::format("{:.4g} {}", shown, scale.unit);
   }
   return fmt::format("{:.4g} {}", value / largest_first.back().size, largest_first.back().unit);
 }

@@ -6,10 +6,10 @@
 //   Bytes + Bytes = Bytes       Bytes * 3 = Bytes       Bytes / Bytes = double (a plain ratio)
 //   Bytes / BytesPerSecond = Picoseconds     FlopCount / FlopsPerSecond = Picoseconds
 //
-// A duration is rounded up to the next picosecond: work is never done early.
+// A duration is rounded up to the next picosecond: work is never done early. What lies within a
+// double's rounding error (2^-50) of a whole picosecond is that picosecond.
 #pragma once
 
-#include <cmath>
 #include <compare>
 #include <cstdint>
 
@@ -96,7 +96,7 @@ inline Picoseconds operator/(FlopCount amount, FlopsPerSecond rate) {
   return picoseconds_from_seconds(static_cast<double>(amount.value()) / rate.value());
 }
 
-constexpr double seconds(Picoseconds time) { return static_cast<double>(time.value()) * 1e-12; }
+constexpr double seconds(Picoseconds time) { return static_cast<double>(time.value()) / 1e12; }
 
 inline constexpr Bytes kib{std::int64_t{1} << 10};
 inline constexpr Bytes mib{std::int64_t{1} << 20};
