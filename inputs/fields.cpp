@@ -20,15 +20,21 @@ Fields::Fields(const Node& mapping, std::string path, Diagnostics& faults)
   }
 }
 
-bool Fields::has(std::string_view key) const { return mapping_.find(key) != nullptr; }
+bool Fields::has(std::string_view key) {
+  known_.emplace(key);
+  return mapping_.find(key) != nullptr;
+}
+
+std::string Fields::full_path(std::string_view key) const {
+  return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
+}
 
 void Fields::fault(const Node& at, std::string_view key, std::string what, std::string hint) {
-  std::string full = path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
-  faults_.add({at.where, std::move(full), std::move(what), std::move(hint)});
+  faults_.add({at.where, full_path(key), std::move(what), std::move(hint)});
 }
 
 const Node* Fields::node(std::string_view key) {
-  asked_.emplace(key);
+  ignore(key);
   const Node* found = mapping_.find(key);
   if (found == nullptr && mapping_.kind == Node::Kind::mapping) fault(mapping_, key, "is missing");
   return found;
@@ -45,15 +51,12 @@ const Node* Fields::scalar(std::string_view key) {
 }
 
 template <class T>
-T Fields::parsed(std::string_view key, Parsed<T> (*parse)(std::string_view)) {
-  const Node* found = scalar(key);
+T Fields::parsed(const Node* found, std::string_view key, Parsed<T> (*parse)(std::string_view)) {
   if (found == nullptr) return {};
   const Parsed<T> value = parse(found->text);
-  if (!value) {
-    fault(*found, key, value.why());
-    return {};
-  }
-  return value.value();
+  if (value) return value.value();
+  fault(*found, key, value.why());
+  return {};
 }
 
 std::string Fields::text(std::string_view key) {
@@ -61,13 +64,17 @@ std::string Fields::text(std::string_view key) {
   return found == nullptr ? std::string() : found->text;
 }
 
-std::int64_t Fields::integer(std::string_view key, IntegerRange range) {
+const Node* Fields::plain_scalar(std::string_view key, std::string_view what) {
   const Node* found = scalar(key);
-  if (found == nullptr) return std::max<std::int64_t>(range.least, 1);
-  if (found->quoted) {
-    fault(*found, key, fmt::format("must be an integer (got the text {})", described(*found)));
-    return std::max<std::int64_t>(range.least, 1);
-  }
+  if (found == nullptr || !found->quoted) return found;
+  fault(*found, key, fmt::format("must be {} (got the text {})", what, described(*found)));
+  return nullptr;
+}
+
+std::int64_t Fields::integer(std::string_view key, IntegerRange range) {
+  const std::int64_t harmless = std::clamp<std::int64_t>(1, range.least, range.most);
+  const Node* found = plain_scalar(key, "an integer");
+  if (found == nullptr) return harmless;
   const Parsed<std::int64_t> value = parse_integer(found->text);
   if (!value) {
     fault(*found, key, value.why());
@@ -78,20 +85,25 @@ std::int64_t Fields::integer(std::string_view key, IntegerRange range) {
   } else {
     return value.value();
   }
-  return std::max<std::int64_t>(range.least, 1);
+  return harmless;
 }
 
-double Fields::real(std::string_view key) { return parsed<double>(key, parse_real); }
-bool Fields::boolean(std::string_view key) { return parsed<bool>(key, parse_bool); }
-Bytes Fields::bytes(std::string_view key) { return parsed<Bytes>(key, parse_bytes); }
+double Fields::real(std::string_view key) {
+  return parsed(plain_scalar(key, "a number"), key, parse_real);
+}
+bool Fields::boolean(std::string_view key) {
+  return parsed(plain_scalar(key, "true or false"), key, parse_bool);
+}
+// Quantities may stand in quotes: JSON has no other way to write them.
+Bytes Fields::bytes(std::string_view key) { return parsed(scalar(key), key, parse_bytes); }
 BytesPerSecond Fields::bandwidth(std::string_view key) {
-  return parsed<BytesPerSecond>(key, parse_bandwidth);
+  return parsed(scalar(key), key, parse_bandwidth);
 }
 FlopsPerSecond Fields::flop_rate(std::string_view key) {
-  return parsed<FlopsPerSecond>(key, parse_flop_rate);
+  return parsed(scalar(key), key, parse_flop_rate);
 }
 Picoseconds Fields::duration(std::string_view key) {
-  return parsed<Picoseconds>(key, parse_duration);
+  return parsed(scalar(key), key, parse_duration);
 }
 
 std::vector<std::int64_t> Fields::integers(std::string_view key) {
@@ -104,11 +116,13 @@ std::vector<std::int64_t> Fields::integers(std::string_view key) {
   std::vector<std::int64_t> values;
   for (const Node& item : found->items) {
     const Parsed<std::int64_t> value = parse_integer(item.text);
-    if (item.kind != Node::Kind::scalar || item.quoted || !value) {
+    if (item.kind != Node::Kind::scalar || item.quoted) {
       fault(item, key, fmt::format("must hold integers only (got {})", described(item)));
-      return {};
+    } else if (!value) {
+      fault(item, key, fmt::format("holds what {}", value.why()));
+    } else {
+      values.push_back(value.value());
     }
-    values.push_back(value.value());
   }
   return values;
 }
@@ -123,15 +137,19 @@ std::string Fields::choice(std::string_view key, std::span<const std::string> ch
   return choices.front();
 }
 
-void Fields::ignore(std::string_view key) { asked_.emplace(key); }
+void Fields::ignore(std::string_view key) {
+  asked_.emplace(key);
+  known_.emplace(key);
+}
 
 void Fields::finish() {
-  const std::vector<std::string> known(asked_.begin(), asked_.end());
+  const std::vector<std::string> known(known_.begin(), known_.end());
+  std::size_t unknown = 0;
   for (const Member& member : mapping_.members) {
     if (asked_.contains(member.key)) continue;
-    std::string full = path_.empty() ? member.key : fmt::format("{}.{}", path_, member.key);
-    faults_.add(
-        {member.where, std::move(full), "is not a known key", did_you_mean(member.key, known)});
+    // Nobody sees the hints beyond the cap, and each costs a walk over all known names.
+    std::string hint = ++unknown <= Diagnostics::cap ? did_you_mean(member.key, known) : "";
+    faults_.add({member.where, full_path(member.key), "is not a known key", std::move(hint)});
   }
 }
 

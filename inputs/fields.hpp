@@ -34,7 +34,7 @@ class Fields {
   // `path` is how messages call this mapping ("" for the top of a file).
   Fields(const Node& mapping, std::string path, Diagnostics& faults);
 
-  bool has(std::string_view key) const;
+  bool has(std::string_view key);
 
   // Required values; a missing key is a fault.
   std::string text(std::string_view key);
@@ -55,14 +55,18 @@ class Fields {
 
  private:
   const Node* scalar(std::string_view key);
+  // A scalar that is not a text in quotes; `what` is expected of it.
+  const Node* plain_scalar(std::string_view key, std::string_view what);
+  std::string full_path(std::string_view key) const;
   void fault(const Node& at, std::string_view key, std::string what, std::string hint = {});
   template <class T>
-  T parsed(std::string_view key, Parsed<T> (*parse)(std::string_view));
+  T parsed(const Node* found, std::string_view key, Parsed<T> (*parse)(std::string_view));
 
   const Node& mapping_;
   std::string path_;
   Diagnostics& faults_;
-  std::set<std::string, std::less<>> asked_;
+  std::set<std::string, std::less<>> asked_;  // by a getter, or to be ignored
+  std::set<std::string, std::less<>> known_;  // these, and what `has` looked for
 };
 
 }  // namespace meshsim

@@ -2,16 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <utility>
 
 namespace meshsim {
 namespace {
 
-// How far the lexer has read. It looks one character ahead only after a number.
+// How far the lexer has read: one character beyond a number, exactly to the end of other tokens.
 struct Progress {
   std::string_view text;
   std::size_t offset = 0;
@@ -45,21 +46,54 @@ class TrackingIterator {
   std::size_t offset_;
 };
 
+// Where the tokens are. The lexer does not tell where a token starts; but as it reports all tokens
+// save ',' and ':', the next one starts at the first character that is none of these nor a space.
+class TokenPlaces {
+ public:
+  TokenPlaces(const std::string& file, std::string_view text) : file_(file), text_(text) {}
+
+  // Moves on to the next token and returns its place.
+  Location next() {
+    constexpr std::string_view between = " \t\n,:";
+    for (; at_ < text_.size() && between.find(text_[at_]) != std::string_view::npos; ++at_) {
+      if (text_[at_] == '\n') {
+        ++line_;
+        line_start_ = at_ + 1;
+      }
+    }
+    return {file_, line_, static_cast<int>(at_ - line_start_) + 1};
+  }
+
+  // The token ends before `offset`; or it is a number, and ends where its characters do.
+  void end_at(std::size_t offset) { at_ = offset; }
+  std::string take_number() {
+    const std::size_t start = at_;
+    at_ = std::min(text_.find_first_not_of("0123456789+-.eE", at_), text_.size());
+    return std::string(text_.substr(start, at_ - start));
+  }
+
+ private:
+  const std::string& file_;
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::size_t line_start_ = 0;
+  int line_ = 1;
+};
+
 class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
   TreeBuilder(const std::string& file, const Progress& progress)
-      : file_(file), progress_(progress) {}
+      : file_(file), progress_(progress), places_(file, progress.text) {}
 
   Node take() { return std::move(root_); }
 
   bool null() override { return add(Node{}); }
   bool boolean(bool value) override { return add(scalar(value ? "true" : "false", false)); }
-  bool number_integer(number_integer_t) override { return add(scalar(number_text(), false)); }
-  bool number_unsigned(number_unsigned_t) override { return add(scalar(number_text(), false)); }
-  bool number_float(number_float_t, const string_t& text) override {
-    return add(scalar(text, false));
-  }
-  bool string(string_t& value) override { return add(scalar(value, true)); }
+  // Of numbers nlohmann hands over a value that has lost "-0"; the text has not.
+  bool number_integer(number_integer_t) override { return number(); }
+  bool number_unsigned(number_unsigned_t) override { return number(); }
+  bool number_float(number_float_t, const string_t&) override { return number(); }
+  bool string(string_t& value) override { return add(scalar(std::move(value), true)); }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override { return open(Node::Kind::mapping); }
   bool end_object() override { return close(); }
@@ -67,64 +101,57 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
     Open& parent = stack_.back();
-    if (!parent.keys.insert(name).second) {
-      for (const Member& earlier : parent.node.members) {
-        if (earlier.key == name) {
-          fail(fmt::format("the key '{}' stands twice", name),
-               fmt::format("it first stands at line {}", earlier.where.line));
-        }
-      }
+    const Location where = places_.next();
+    const auto [earlier, is_new] = parent.lines.emplace(name, where.line);
+    if (!is_new) {
+      fail(where, fmt::format("the key {} stands twice", in_quotes(name)),
+           fmt::format("it first stands at line {}", earlier->second));
     }
-    parent.pending = Member{name, here(), {}};
+    places_.end_at(progress_.offset);
+    parent.pending = Member{std::move(name), where, {}};
     return true;
   }
-  bool parse_error(std::size_t position, const std::string& token,
+  bool parse_error(std::size_t, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    // "[json.exception...] parse error at line 1, column 2: syntax error while ...": keep the end.
-    std::string what = error.what();
-    if (const auto colon = what.find(": "); colon != std::string::npos) what.erase(0, colon + 2);
-    // A number that the lexer cannot hold (1e400) is an error of range, not of syntax.
-    throw Error(ErrorKind::invalid_input,
-                Diagnostic{at(position == 0 ? 0 : position - 1),
-                           {},
-                           "is not valid JSON: " + what,
-                           token.empty() ? "is the file truncated?" : ""});
+    constexpr int number_overflow = 406;
+    if (error.id == number_overflow) {
+      const Location where = places_.next();
+      fail(where, fmt::format("the number {} is out of range", in_quotes(places_.take_number())),
+           {});
+    }
+    // "[json.exception...] parse error at line 1, column 2: syntax error while ...; last read:
+    // ...": the reason is what stands between the position and the echo of the text.
+    std::string_view reason = error.what();
+    if (const auto colon = reason.find(": "); colon != reason.npos) reason.remove_prefix(colon + 2);
+    reason = reason.substr(0, reason.find("; last read"));
+    const bool truncated = reason.find("unexpected end of input") != reason.npos ||
+                           reason.find("missing closing quote") != reason.npos;
+    fail(last_read(), fmt::format("is not valid JSON: {}", reason),
+         truncated ? "is the file truncated?" : "");
   }
 
  private:
   struct Open {
     Node node;
-    std::optional<Member> pending;
-    std::set<std::string> keys;
+    std::optional<Member> pending;     // a key that waits for its value
+    std::map<std::string, int> lines;  // of the keys so far
   };
 
-  Location at(std::size_t offset) const {
-    const std::string_view before = progress_.text.substr(0, offset);
+  // The place of the last character that was read; on the way to an error only, as it counts lines.
+  Location last_read() const {
+    const std::string_view before =
+        progress_.text.substr(0, std::max<std::size_t>(progress_.offset, 1) - 1);
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const std::size_t start = before.rfind('\n') + 1;  // npos + 1 == 0
-    return {file_, static_cast<int>(line), static_cast<int>(offset - start) + 1};
-  }
-  // The end of the token that was just read: exact for strings and brackets.
-  Location here() const { return at(progress_.offset == 0 ? 0 : progress_.offset - 1); }
-
-  [[noreturn]] void fail(std::string what, std::string hint) const {
-    throw Error(ErrorKind::invalid_input, Diagnostic{here(), {}, std::move(what), std::move(hint)});
+    return {file_, static_cast<int>(line), static_cast<int>(before.size() - start) + 1};
   }
 
-  // nlohmann hands over the value only, which has lost "-0"; the text is still there.
-  std::string number_text() const {
-    constexpr std::string_view number_characters = "0123456789+-.eE";
-    const auto in_number = [&](std::size_t i) {
-      return number_characters.find(progress_.text[i]) != std::string_view::npos;
-    };
-    std::size_t end = progress_.offset;
-    if (end > 0 && !in_number(end - 1)) --end;
-    std::size_t begin = end;
-    while (begin > 0 && in_number(begin - 1)) --begin;
-    return std::string(progress_.text.substr(begin, end - begin));
+  [[noreturn]] static void fail(Location where, std::string what, std::string hint) {
+    throw Error(ErrorKind::invalid_input,
+                Diagnostic{std::move(where), {}, std::move(what), std::move(hint)});
   }
 
-  Node scalar(std::string text, bool quoted) const {
+  static Node scalar(std::string text, bool quoted) {
     Node node;
     node.kind = Node::Kind::scalar;
     node.text = std::move(text);
@@ -133,25 +160,42 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool open(Node::Kind kind) {
-    if (stack_.size() >= static_cast<std::size_t>(max_depth)) {
-      fail(fmt::format("is nested deeper than {} levels", max_depth), {});
-    }
     Open next;
     next.node.kind = kind;
-    next.node.where = here();
+    next.node.where = places_.next();
+    if (stack_.size() >= static_cast<std::size_t>(max_depth)) {
+      fail(next.node.where, fmt::format("is nested deeper than {} levels", max_depth), {});
+    }
+    places_.end_at(progress_.offset);
     stack_.push_back(std::move(next));
     return true;
   }
 
   bool close() {
+    places_.next();
+    places_.end_at(progress_.offset);
     Node done = std::move(stack_.back().node);
     stack_.pop_back();
-    return add(std::move(done));
+    return place(std::move(done));
+  }
+
+  bool number() {
+    const Location where = places_.next();
+    Node node = scalar(places_.take_number(), false);
+    node.where = where;
+    return place(std::move(node));
   }
 
   bool add(Node node) {
-    if (++nodes_ > max_nodes) fail(fmt::format("has more than {} values", max_nodes), {});
-    if (node.where.line == 0) node.where = here();
+    node.where = places_.next();
+    places_.end_at(progress_.offset);
+    return place(std::move(node));
+  }
+
+  bool place(Node node) {
+    if (++nodes_ > max_nodes) {
+      fail(node.where, fmt::format("has more than {} values", max_nodes), {});
+    }
     if (stack_.empty()) {
       root_ = std::move(node);
       return true;
@@ -169,6 +213,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
 
   const std::string& file_;
   const Progress& progress_;
+  TokenPlaces places_;
   Node root_;
   std::vector<Open> stack_;
   std::size_t nodes_ = 0;

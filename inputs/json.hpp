@@ -7,7 +7,8 @@
 namespace meshsim {
 
 // Throws Error(invalid_input), with line and column, on malformed text, duplicate keys, nesting
-// beyond max_depth, or more than max_nodes values. Numbers keep their text, whatever their size.
+// beyond max_depth, more than max_nodes values, or a number beyond the range of a double (1e400).
+// All other numbers keep their text: 2^64 and -0 are for the typed getters to refuse.
 Node parse_json(const Source& source);
 
 }  // namespace meshsim

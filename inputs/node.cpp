@@ -12,28 +12,20 @@ const Node* Node::find(std::string_view key) const {
 }
 
 std::string described(const Node& node) {
-  constexpr std::size_t longest = 60;
   switch (node.kind) {
-    case Node::Kind::null:
-      return "nothing";
-    case Node::Kind::sequence:
-      return "a list";
-    case Node::Kind::mapping:
-      return "a mapping";
-    case Node::Kind::scalar:
-      break;
+    case Node::Kind::null: return "nothing";
+    case Node::Kind::sequence: return "a list";
+    case Node::Kind::mapping: return "a mapping";
+    case Node::Kind::scalar: break;
   }
-  if (node.text.size() > longest) return fmt::format("'{}...'", node.text.substr(0, longest));
-  return fmt::format("'{}'", node.text);
+  return in_quotes(node.text);
 }
 
 std::string flow_text(const Node& node) {
   std::string text;
   switch (node.kind) {
-    case Node::Kind::null:
-      return "null";
-    case Node::Kind::scalar:
-      return node.quoted ? fmt::format("\"{}\"", node.text) : node.text;
+    case Node::Kind::null: return "null";
+    case Node::Kind::scalar: return node.quoted ? fmt::format("\"{}\"", node.text) : node.text;
     case Node::Kind::sequence:
       for (const Node& item : node.items) text += (text.empty() ? "" : ", ") + flow_text(item);
       return "[" + text + "]";

@@ -16,11 +16,15 @@ namespace {
 
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(const std::string& file) : file_(file) {}
+  explicit TreeBuilder(const std::string& file) : file_(file) { root_.where = {file, 1, 1}; }
 
   Node take() { return std::move(root_); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1) {
+      fail(place(mark), "holds more than one YAML document", "remove the '---'");
+    }
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     Node node;
@@ -61,7 +65,7 @@ class TreeBuilder : public YAML::EventHandler {
       }
     }
     const Node& target = anchors_.at(anchor);
-    charge(mark, target);
+    spend(place(mark), cost(target));
     add(target, YAML::NullAnchor);
   }
 
@@ -69,7 +73,8 @@ class TreeBuilder : public YAML::EventHandler {
   struct Open {
     Node node;
     YAML::anchor_t anchor;
-    std::optional<Member> pending;  // a key that waits for its value
+    std::optional<Member> pending;     // a key that waits for its value
+    std::map<std::string, int> lines;  // of the keys so far
   };
 
   Location place(const YAML::Mark& mark) const { return {file_, mark.line + 1, mark.column + 1}; }
@@ -88,7 +93,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (stack_.size() >= static_cast<std::size_t>(max_depth)) {
       fail(place(mark), fmt::format("is nested deeper than {} levels", max_depth), {});
     }
-    Open next{{}, anchor, {}};
+    Open next{{}, anchor, {}, {}};
     next.node.kind = kind;
     next.node.where = place(mark);
     stack_.push_back(std::move(next));
@@ -100,21 +105,28 @@ class TreeBuilder : public YAML::EventHandler {
     add(std::move(done.node), done.anchor);
   }
 
-  // Counts the nodes that an alias copies before copying them.
-  void charge(const YAML::Mark& mark, const Node& node) {
-    if (++nodes_ > max_nodes) {
-      fail(place(mark), fmt::format("expands to more than {} values", max_nodes),
-           "aliases multiply; write the values out");
+  // One per node and one per KiB of text, for everything below `node`: what a copy of it costs.
+  static std::size_t cost(const Node& node) {
+    std::size_t sum = 1 + node.text.size() / 1024;
+    for (const Node& item : node.items) sum += cost(item);
+    for (const Member& member : node.members) sum += member.key.size() / 1024 + cost(member.value);
+    return sum;
+  }
+
+  void spend(const Location& where, std::size_t amount) {
+    spent_ += amount;
+    if (spent_ > max_nodes) {
+      fail(where, fmt::format("has more than {} values when aliases are written out", max_nodes),
+           {});
     }
-    for (const Node& item : node.items) charge(mark, item);
-    for (const Member& member : node.members) charge(mark, member.value);
   }
 
   void add(Node node, YAML::anchor_t anchor) {
-    if (++nodes_ > max_nodes) {
-      fail(node.where, fmt::format("has more than {} values", max_nodes), {});
+    spend(node.where, 1);
+    if (anchor != YAML::NullAnchor) {
+      spend(node.where, cost(node));
+      anchors_[anchor] = node;
     }
-    if (anchor != YAML::NullAnchor) anchors_[anchor] = node;
     if (stack_.empty()) {
       root_ = std::move(node);
       return;
@@ -139,11 +151,10 @@ class TreeBuilder : public YAML::EventHandler {
       fail(key.where, "merge keys (<<) are not supported",
            "write the keys out, or use base_config");
     }
-    for (const Member& earlier : parent.node.members) {
-      if (earlier.key == key.text) {
-        fail(key.where, fmt::format("the key '{}' stands twice", key.text),
-             fmt::format("it first stands at line {}", earlier.where.line));
-      }
+    const auto [earlier, is_new] = parent.lines.emplace(key.text, key.where.line);
+    if (!is_new) {
+      fail(key.where, fmt::format("the key {} stands twice", in_quotes(key.text)),
+           fmt::format("it first stands at line {}", earlier->second));
     }
     parent.pending = Member{key.text, key.where, {}};
   }
@@ -152,7 +163,8 @@ class TreeBuilder : public YAML::EventHandler {
   Node root_;
   std::vector<Open> stack_;
   std::map<YAML::anchor_t, Node> anchors_;
-  std::size_t nodes_ = 0;
+  std::size_t spent_ = 0;
+  int documents_ = 0;
 };
 
 // yaml-cpp reads a tab in the indentation as part of a value or fails far from it.
@@ -183,14 +195,8 @@ Node parse_yaml(const Source& source) {
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
-    Node root = builder.take();
-    TreeBuilder second(source.name);
-    if (parser.HandleNextDocument(second)) {
-      throw Error(
-          ErrorKind::invalid_input,
-          Diagnostic{{source.name}, {}, "holds more than one YAML document", "remove the '---'"});
-    }
-    return root;
+    parser.HandleNextDocument(builder);  // a second document is a fault
+    return builder.take();
   } catch (const YAML::DeepRecursion& error) {
     throw Error(ErrorKind::invalid_input,
                 Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},
