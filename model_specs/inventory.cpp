@@ -46,6 +46,30 @@ bool has_hyper_connection_head(const ModelSpec& spec) {
   return spec.hyper_connections && spec.hyper_connections->head;
 }
 
+std::vector<std::string> expert_kernel_axes(ExpertAxes mode, const Tensor& tensor) {
+  const bool down = tensor.name.ends_with("/wo");
+  switch (mode) {
+    case ExpertAxes::by_expert: break;
+    case ExpertAxes::experts_on_fsdp:
+      if (down) return {"embed_moe", "mlp_moe", ""};
+      return {"embed_moe", "", "mlp_moe"};
+    case ExpertAxes::fsdp_2d: return {"embed_moe", "mlp_moe", ""};
+    case ExpertAxes::batch_split:
+      if (down) return {"expert_only", "", "embed_moe"};
+      return {"expert_only", "embed_moe", ""};
+  }
+  return tensor.axes;
+}
+
+// The tensors of a layer as the state holds them, before stacking.
+std::vector<Tensor> state_tensors(const ModelSpec& spec, const LayerKind& kind, ExpertAxes mode) {
+  std::vector<Tensor> tensors = layer_tensors(spec, kind);
+  for (Tensor& tensor : tensors) {
+    if (tensor.role == TensorRole::expert_kernel) tensor.axes = expert_kernel_axes(mode, tensor);
+  }
+  return tensors;
+}
+
 // `tensor` of one layer as the stack of `layers` of them.
 Tensor stacked(Tensor tensor, const Segment& segment, std::int64_t scan_axis) {
   if (!segment.scanned) return tensor;
@@ -130,7 +154,7 @@ std::vector<Tensor> mtp_tensors(const ModelSpec& spec) {
 }
 
 std::vector<StoredTensor> stored_tensors(const ModelSpec& spec, const ScanLayout& layout,
-                                         std::int64_t scan_axis) {
+                                         std::int64_t scan_axis, ExpertAxes expert_axes) {
   std::vector<StoredTensor> stored;
   for (Tensor& tensor : global_tensors(spec)) {
     std::string name = tensor.name;
@@ -138,7 +162,8 @@ std::vector<StoredTensor> stored_tensors(const ModelSpec& spec, const ScanLayout
   }
   for (const Segment& segment : layout.segments) {
     for (std::size_t in_block = 0; in_block < segment.block; ++in_block) {
-      for (Tensor& tensor : layer_tensors(spec, spec.layer(segment.first + in_block))) {
+      for (Tensor& tensor :
+           state_tensors(spec, spec.layer(segment.first + in_block), expert_axes)) {
         std::string base = tensor.name;
         tensor.name = layer_path(segment, in_block) + base;
         stored.push_back({stacked(std::move(tensor), segment, scan_axis),

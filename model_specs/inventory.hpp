@@ -56,9 +56,20 @@ struct StoredTensor {
   std::string base_name;    // the name inside its layer
 };
 
+// The logical axes of expert kernels wi [E, D, F] and wo [E, F, D]: MaxText's modes of sharding
+// them.
+//
+//                    wi                              wo
+//   by_expert        exp, embed_moe, mlp_moe         exp, mlp_moe, embed_moe
+//   experts_on_fsdp  embed_moe, -, mlp_moe           embed_moe, mlp_moe, -
+//   fsdp_2d          embed_moe, mlp_moe, -           embed_moe, mlp_moe, -
+//   batch_split      expert_only, embed_moe, -       expert_only, -, embed_moe
+enum class ExpertAxes { by_expert, experts_on_fsdp, fsdp_2d, batch_split };
+
 // The whole training state's tensors for `layout`; the stacked axis is inserted at `scan_axis`
 // (MaxText's param_scan_axis), or last where the tensor has fewer dimensions.
 std::vector<StoredTensor> stored_tensors(const ModelSpec& spec, const ScanLayout& layout,
-                                         std::int64_t scan_axis);
+                                         std::int64_t scan_axis,
+                                         ExpertAxes expert_axes = ExpertAxes::by_expert);
 
 }  // namespace meshsim

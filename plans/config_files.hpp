@@ -1,0 +1,22 @@
+// A plan file with the files it extends through `base_config:`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "inputs/node.hpp"
+
+namespace meshsim {
+
+struct ConfigFiles {
+  std::vector<Node> files;         // mappings, the most basic one first
+  std::vector<std::string> notes;  // for the user
+};
+
+// Reads `path` and its chain; relative names are looked up beside the file that names them. A
+// missing path that ends in base.yml stands for MaxText's own defaults. Throws Error: io for a
+// first file that cannot be read; invalid_input, with the chain, for a cycle or a base_config that
+// cannot be resolved.
+ConfigFiles read_config_files(const std::string& path);
+
+}  // namespace meshsim

@@ -1,0 +1,168 @@
+#include "plans/logical_mesh.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "units/checked.hpp"
+
+namespace meshsim {
+namespace {
+
+// MaxText calls the mesh axis of pipeline parallelism "stage".
+std::string degree_key(std::string_view network, std::string_view axis) {
+  return fmt::format("{}_{}_parallelism", network, axis == "stage" ? "pipeline" : axis);
+}
+
+std::vector<std::int64_t> divisors(std::int64_t n) {
+  std::vector<std::int64_t> all;
+  for (std::int64_t d = 1; d * d <= n; ++d) {
+    if (n % d != 0) continue;
+    all.push_back(d);
+    if (d * d != n) all.push_back(n / d);
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+// The divisors of `n` on both sides of `value`, for a hint.
+std::string nearest_divisors(std::int64_t n, std::int64_t value) {
+  std::int64_t below = 1;
+  std::int64_t above = n;
+  for (const std::int64_t d : divisors(n)) {
+    if (d <= value) below = d;
+    if (d >= value) above = std::min(above, d);
+  }
+  return below == above ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
+}
+
+struct Degrees {
+  std::string_view network;  // "ici" or "dcn"
+  std::int64_t total;        // what the product must be
+  std::string total_name;
+};
+
+// Fills the -1 of `values` and checks the product.
+void fill(const ResolvedConfig& config, const Degrees& degrees,
+          const std::vector<std::string>& keys, std::vector<std::int64_t>& values) {
+  std::int64_t product = 1;
+  std::size_t unset = keys.size();
+  std::string factors;
+  std::size_t largest_stated = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (values[i] == -1) {
+      if (unset != keys.size()) {
+        const bool first_is_default = config.is_default(keys[unset]);
+        throw config.refusal(keys[first_is_default ? i : unset],
+                             fmt::format("{} is -1 as well: only one degree can be what is left",
+                                         keys[first_is_default ? unset : i]),
+                             fmt::format("set one of the two, for example {}=1",
+                                         keys[first_is_default ? unset : i]));
+      }
+      unset = i;
+      continue;
+    }
+    product = checked_multiply(product, values[i],
+                               fmt::format("the product of the {} degrees", degrees.network));
+    if (values[i] > 1)
+      factors += fmt::format("{}{}={}", factors.empty() ? "" : " x ", keys[i], values[i]);
+    if (values[i] > values[largest_stated] || values[largest_stated] == -1) largest_stated = i;
+  }
+  if (factors.empty()) factors = "all degrees 1";
+  if (unset != keys.size()) {
+    if (degrees.total % product != 0) {
+      throw config.refusal(keys[largest_stated],
+                           fmt::format("the {} degrees ({} = {}) do not divide {}", degrees.network,
+                                       factors, product, degrees.total_name),
+                           fmt::format("their product must divide {}: nearest {}", degrees.total,
+                                       nearest_divisors(degrees.total, product)));
+    }
+    values[unset] = degrees.total / product;
+  } else if (product != degrees.total) {
+    throw config.refusal(
+        keys[largest_stated],
+        fmt::format("the product of the {} degrees is {} ({}), not {}", degrees.network, product,
+                    factors, degrees.total_name),
+        fmt::format("{} = {}; or set one degree to -1", degrees.total_name, degrees.total));
+  }
+}
+
+std::vector<std::int64_t> degrees_of(const ResolvedConfig& config,
+                                     const std::vector<std::string>& keys) {
+  std::vector<std::int64_t> values;
+  for (const std::string& key : keys) values.push_back(config.integer(key));
+  return values;
+}
+
+}  // namespace
+
+std::int64_t LogicalMesh::size(std::string_view axis) const {
+  for (const MeshAxis& candidate : axes) {
+    if (candidate.name == axis) return candidate.size();
+  }
+  return 1;
+}
+
+std::int64_t LogicalMesh::devices() const {
+  std::int64_t product = 1;
+  for (const MeshAxis& axis : axes) product *= axis.size();
+  return product;
+}
+
+std::vector<std::int64_t> LogicalMesh::ici_degrees() const {
+  std::vector<std::int64_t> degrees;
+  for (const MeshAxis& axis : axes) degrees.push_back(axis.ici);
+  return degrees;
+}
+
+LogicalMesh resolve_mesh(const ResolvedConfig& config, std::int64_t slices,
+                         std::int64_t devices_per_slice) {
+  LogicalMesh mesh;
+  std::vector<std::string> ici_keys;
+  std::vector<std::string> dcn_keys;
+  for (const Node& axis : config.at("mesh_axes").value.items) {
+    if (KeyTable::instance().find(degree_key("ici", axis.text)) == nullptr) {
+      throw config.refusal("mesh_axes",
+                           fmt::format("'{}' is not an axis that has a degree", axis.text));
+    }
+    mesh.axes.push_back({axis.text});
+    ici_keys.push_back(degree_key("ici", axis.text));
+    dcn_keys.push_back(degree_key("dcn", axis.text));
+  }
+  for (const KeyInfo& key : KeyTable::instance().keys()) {
+    const bool degree = (key.name.starts_with("ici_") || key.name.starts_with("dcn_")) &&
+                        key.name.ends_with("_parallelism");
+    const bool on_mesh = std::find(ici_keys.begin(), ici_keys.end(), key.name) != ici_keys.end() ||
+                         std::find(dcn_keys.begin(), dcn_keys.end(), key.name) != dcn_keys.end();
+    if (!degree || on_mesh || key.name == "ici_parallelism" || key.name == "dcn_parallelism")
+      continue;
+    if (config.integer(key.name) != 1) {
+      throw config.refusal(
+          key.name,
+          fmt::format("must be 1: no mesh axis carries it (got {})", config.integer(key.name)),
+          "sequence parallelism is ici_context_parallelism or ici_tensor_sequence_parallelism");
+    }
+  }
+  std::vector<std::int64_t> ici = degrees_of(config, ici_keys);
+  std::vector<std::int64_t> dcn = degrees_of(config, dcn_keys);
+  if (slices == 1) {
+    for (std::size_t i = 0; i < dcn.size(); ++i) {
+      if (dcn[i] > 1) {
+        throw config.refusal(
+            dcn_keys[i], fmt::format("is {}, but there is one slice", dcn[i]),
+            fmt::format("compile_topology_num_slices={}, or {}=1", dcn[i], dcn_keys[i]));
+      }
+    }
+  }
+  fill(config, {"dcn", slices, fmt::format("the {} slices", slices)}, dcn_keys, dcn);
+  fill(config,
+       {"ici", devices_per_slice, fmt::format("the {} devices of a slice", devices_per_slice)},
+       ici_keys, ici);
+  for (std::size_t i = 0; i < mesh.axes.size(); ++i) {
+    mesh.axes[i].ici = ici[i];
+    mesh.axes[i].dcn = dcn[i];
+  }
+  return mesh;
+}
+
+}  // namespace meshsim

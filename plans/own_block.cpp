@@ -1,0 +1,106 @@
+#include "plans/own_block.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "inputs/nearest.hpp"
+#include "plans/refusals.hpp"
+#include "units/parse.hpp"
+
+namespace meshsim {
+namespace {
+
+// Names of software features, as runs are published with them (MaxText recipes, 2025-2026).
+const std::vector<std::string> software_features{"sparsecore_offload",
+                                                 "sparsecore_offload_all_gather",
+                                                 "sparsecore_offload_reduce_scatter",
+                                                 "sparsecore_offload_all_reduce",
+                                                 "collective_fusion_all_gather",
+                                                 "async_collective_fusion",
+                                                 "data_parallel_all_reduce_opt",
+                                                 "host_offload",
+                                                 "host_offload_scheduler_flags",
+                                                 "ag_backward_pipelining",
+                                                 "megacore_fusion_allow_ags",
+                                                 "async_collective_permute",
+                                                 "latency_hiding_layer_scheduler",
+                                                 "layout_for_all_reduce_scatter",
+                                                 "scoped_vmem_limit_kib",
+                                                 "dvfs_p_state",
+                                                 "stack",
+                                                 "flag_groups"};
+
+const std::vector<std::string> own_keys{"slice_shape", "software",   "allow",
+                                        "routing",     "hash_table", "token_law"};
+
+bool one_of(const Node& value, std::initializer_list<const char*> choices, std::string& what) {
+  std::string names;
+  for (const char* choice : choices) {
+    if (value.kind == Node::Kind::scalar && value.text == choice) return true;
+    names += names.empty() ? choice : std::string(", ") + choice;
+  }
+  what = fmt::format("must be one of {} (got {})", names, described(value));
+  return false;
+}
+
+bool is_shape(const Node& value, std::string& what) {
+  if (value.kind == Node::Kind::scalar) {
+    const auto shape = parse_shape(value.text);
+    if (!shape) what = shape.why();
+    return static_cast<bool>(shape);
+  }
+  const bool sizes = value.kind == Node::Kind::sequence && !value.items.empty() &&
+                     std::all_of(value.items.begin(), value.items.end(), [](const Node& item) {
+                       const auto size = parse_integer(item.text);
+                       return size && size.value() >= 1;
+                     });
+  if (!sizes) what = fmt::format("must be a shape such as 4x8x8 (got {})", described(value));
+  return sizes;
+}
+
+}  // namespace
+
+bool check_own_key(const std::string& key, const Node& value, const Location& where,
+                   Diagnostics& faults) {
+  std::string what;
+  std::string hint;
+  const std::string path = "meshsim." + key;
+  if (std::find(own_keys.begin(), own_keys.end(), key) == own_keys.end()) {
+    faults.add({where, path, "is not a known key", did_you_mean(key, own_keys)});
+    return false;
+  }
+  bool fine = true;
+  if (key == "slice_shape") fine = is_shape(value, what);
+  if (key == "routing") fine = one_of(value, {"balanced"}, what);
+  if (key == "hash_table") fine = one_of(value, {"zeros", "random", "md5"}, what);
+  if (key == "token_law") fine = one_of(value, {"uniform"}, what);
+  if (key == "allow") {
+    const std::vector<std::string> ids = liftable_refusals();
+    fine = value.kind == Node::Kind::sequence;
+    if (!fine) what = fmt::format("must be a list of ids (got {})", described(value));
+    for (const Node& id : value.items) {
+      if (std::find(ids.begin(), ids.end(), id.text) != ids.end()) continue;
+      fine = false;
+      what = fmt::format("{} is not a refusal that can be lifted", described(id));
+      hint = did_you_mean(id.text, ids);
+    }
+  }
+  if (key == "software") {
+    fine = value.kind == Node::Kind::mapping;
+    if (!fine) what = fmt::format("must be a mapping of features (got {})", described(value));
+    for (const Member& feature : value.members) {
+      if (std::find(software_features.begin(), software_features.end(), feature.key) !=
+          software_features.end())
+        continue;
+      fine = false;
+      what = fmt::format("'{}' is not a known feature", feature.key);
+      hint = did_you_mean(feature.key, software_features);
+    }
+  }
+  if (!fine) faults.add({where, path, what, hint});
+  return fine;
+}
+
+}  // namespace meshsim

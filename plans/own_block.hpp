@@ -1,0 +1,21 @@
+// The `meshsim:` block of a plan file, and the flags of the same names: what MaxText has no key
+// for.
+#pragma once
+
+#include <string>
+
+#include "inputs/node.hpp"
+
+namespace meshsim {
+
+//   slice_shape  "4x8x8" or [4, 8, 8]: the physical torus, where it is not the slice name's own
+//   software     a mapping of feature name to value: XLA and libtpu settings of the run
+//   allow        a list of refusal ids that are lifted for a what-if (plans/refusals.hpp)
+//   routing      "balanced"
+//   hash_table   "zeros", "random" or "md5": the token-id table of hash-routed layers
+//   token_law    "uniform": how token ids are distributed
+// Records a fault and returns false unless `key` is one of these with a value of its form.
+bool check_own_key(const std::string& key, const Node& value, const Location& where,
+                   Diagnostics& faults);
+
+}  // namespace meshsim

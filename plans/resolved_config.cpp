@@ -1,0 +1,316 @@
+#include "plans/resolved_config.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "inputs/nearest.hpp"
+#include "inputs/yaml.hpp"
+#include "model_specs/catalogue.hpp"
+#include "model_specs/hf_config.hpp"
+#include "plans/config_files.hpp"
+#include "plans/own_block.hpp"
+#include "units/parse.hpp"
+
+namespace meshsim {
+namespace {
+
+// A value on the command line or in the environment is a YAML flow value: 4, true, text, [a, b].
+Node flow_value(const std::string& text, const std::string& from) {
+  const bool structured = !text.empty() && (text.front() == '[' || text.front() == '{' ||
+                                            text.front() == '"' || text.front() == '\'');
+  Node value;
+  if (structured) {
+    value = parse_yaml({from, text});
+  } else {
+    check_text({from, text});
+    value.kind = Node::Kind::scalar;
+    value.text = text;
+  }
+  value.where = {from};
+  return value;
+}
+
+std::string upper(std::string_view key) {
+  std::string text(key);
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
+  return text;
+}
+
+// Lays the sources over each other and collects their faults.
+class Resolver {
+ public:
+  explicit Resolver(const PlanRequest& request) : request_(request), table_(KeyTable::instance()) {
+    for (const KeyInfo& key : table_.keys())
+      settings_[key.name] = {key.name, key.default_value, Origin::builtin};
+  }
+
+  ResolvedConfig run() {
+    read_files();
+    read_command_line();
+    read_environment();
+    own_flags();
+    faults_.throw_if_any();
+    read_model();
+    apply(environment_, Origin::environment);
+    apply(command_line_, Origin::command_line);
+    faults_.throw_if_any();
+    check_model_conflicts();
+    faults_.throw_if_any();
+    merge_rules();
+    finish_model();
+    for (auto& [key, setting] : settings_) config_.settings.push_back(std::move(setting));
+    return std::move(config_);
+  }
+
+ private:
+  using Values = std::map<std::string, Node>;
+
+  // The table's entry for `key`, after its value was checked; nullptr after a fault.
+  const KeyInfo* accept(const std::string& key, const Node& value, Location where) {
+    const KeyInfo* info = table_.find(key);
+    if (info == nullptr) {
+      faults_.add(
+          {std::move(where), key, "is not a MaxText key", did_you_mean(key, table_.names())});
+      return nullptr;
+    }
+    if (info->use == KeyUse::derived) {
+      faults_.add({std::move(where), key, "cannot be set: " + info->reason, {}});
+      return nullptr;
+    }
+    KeyTable::check(*info, value, faults_);
+    if (info->use == KeyUse::fixed && flow_text(value) != flow_text(info->default_value) &&
+        !(info->type.nullable && value.text == "None")) {
+      faults_.add({std::move(where), key,
+                   fmt::format("is not modelled (got {}, want {})", described(value),
+                               flow_text(info->default_value)),
+                   fmt::format("it would need {}", info->reason)});
+    }
+    return info;
+  }
+
+  void read_files() {
+    if (request_.config_file.empty()) return;
+    ConfigFiles files = read_config_files(request_.config_file);
+    config_.notes = std::move(files.notes);
+    for (const Node& file : files.files) {
+      for (const Member& member : file.members) {
+        if (member.key == "meshsim") {
+          read_own_block(member.value);
+        } else if (accept(member.key, member.value, member.where) != nullptr) {
+          settings_[member.key] = {member.key, member.value, Origin::config_file};
+        }
+      }
+    }
+  }
+
+  void read_own_block(const Node& block) {
+    if (block.kind != Node::Kind::mapping) {
+      faults_.add({block.where,
+                   "meshsim",
+                   fmt::format("must be a mapping (got {})", described(block)),
+                   {}});
+      return;
+    }
+    for (const Member& member : block.members) {
+      if (check_own_key(member.key, member.value, member.where, faults_)) {
+        config_.own[member.key] = {member.key, member.value, Origin::config_file};
+      }
+    }
+  }
+
+  void own_flags() {
+    for (const auto& [key, value] : request_.own) {
+      if (check_own_key(key, value, value.where, faults_)) {
+        config_.own[key] = {key, value, Origin::command_line};
+      }
+    }
+  }
+
+  void read_command_line() {
+    int position = 0;
+    for (const std::string& assignment : request_.assignments) {
+      ++position;
+      const std::string from = fmt::format("<command line>:{}", position);
+      const std::size_t equals = assignment.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        faults_.add({{from},
+                     {},
+                     fmt::format("'{}' is not key=value", assignment),
+                     position == 1 ? "a config file comes first and must exist" : ""});
+        continue;
+      }
+      const std::string key = assignment.substr(0, equals);
+      const Node value = flow_value(assignment.substr(equals + 1), from);
+      if (const auto earlier = command_line_.find(key); earlier != command_line_.end()) {
+        faults_.add({{from},
+                     key,
+                     "stands twice on the command line",
+                     fmt::format("it first stands at {}", earlier->second.where.file)});
+        continue;
+      }
+      if (accept(key, value, {from}) != nullptr) command_line_[key] = value;
+    }
+  }
+
+  void read_environment() {
+    std::map<std::string, std::string> by_variable;
+    for (const std::string& key : table_.names()) by_variable["M_" + upper(key)] = key;
+    for (const auto& [variable, text] : request_.environment) {
+      const Location where{"<environment> " + variable};
+      const auto known = by_variable.find(variable);
+      if (known == by_variable.end()) {
+        std::vector<std::string> variables;
+        for (const auto& [name, key] : by_variable) variables.push_back(name);
+        faults_.add(
+            {where, {}, "is not the variable of a MaxText key", did_you_mean(variable, variables)});
+        continue;
+      }
+      const std::string& key = known->second;
+      const Node value = flow_value(text, where.file);
+      if (accept(key, value, where) == nullptr) continue;
+      if (command_line_.contains(key)) {
+        faults_.add({where, key, "is set by the environment and by the command line",
+                     "keep one of the two"});
+      }
+      environment_[key] = value;
+    }
+  }
+
+  void apply(const Values& values, Origin origin) {
+    for (const auto& [key, value] : values) settings_[key] = {key, value, origin};
+  }
+
+  std::string model_name() const {
+    for (const Values* values : {&command_line_, &environment_}) {
+      if (const auto found = values->find("model_name"); found != values->end())
+        return found->second.text;
+    }
+    return settings_.at("model_name").value.text;
+  }
+
+  void read_model() {
+    const std::string named = model_name();
+    if (!request_.hf_config.empty()) {
+      config_.model = read_hf_config(request_.hf_config);
+    } else if (named != "default") {
+      config_.model = find_model(named);
+    } else {
+      config_.model.name = "default";
+      config_.model.source = "the keys of the plan";
+      config_.model.meshsim.kind = Node::Kind::mapping;
+    }
+    for (const Member& member : config_.model.maxtext.members) {
+      if (accept(member.key, member.value, member.where) == nullptr) continue;
+      settings_[member.key] = {member.key, member.value, Origin::model_file};
+    }
+  }
+
+  void check_model_conflicts() {
+    if (flag("override_model_config")) return;
+    for (const Member& member : config_.model.maxtext.members) {
+      for (const Values* values : {&command_line_, &environment_}) {
+        const auto found = values->find(member.key);
+        if (found == values->end()) continue;
+        faults_.add({found->second.where, member.key,
+                     fmt::format("is set by the file of model {} as well (to {})",
+                                 config_.model.name, flow_text(member.value)),
+                     "override_model_config=true lets this value win"});
+      }
+    }
+  }
+
+  bool flag(const std::string& key) const {
+    return parse_bool(settings_.at(key).value.text).value();
+  }
+
+  // Stated logical_axis_rules replace the default rules of the names that they mention, and leave
+  // the others alone; with override_logical_axis_rules they are the whole list.
+  void merge_rules() {
+    Setting& stated = settings_.at("logical_axis_rules");
+    if (stated.origin == Origin::builtin || flag("override_logical_axis_rules")) return;
+    std::set<std::string> renewed;
+    for (const Node& rule : stated.value.items) {
+      if (!rule.items.empty()) renewed.insert(rule.items.front().text);
+    }
+    Node merged = table_.find("logical_axis_rules")->default_value;
+    std::erase_if(merged.items,
+                  [&](const Node& rule) { return renewed.contains(rule.items.front().text); });
+    merged.items.insert(merged.items.end(), stated.value.items.begin(), stated.value.items.end());
+    merged.where = stated.value.where;
+    stated.value = std::move(merged);
+  }
+
+  // The model is built from the final values of its keys, whoever set them.
+  void finish_model() {
+    config_.model.maxtext = Node{};
+    config_.model.maxtext.kind = Node::Kind::mapping;
+    config_.model.maxtext.where = {"model " + config_.model.name};
+    for (const std::string& key : model_config_keys()) {
+      const Setting& setting = settings_.at(key);
+      if (setting.origin == Origin::builtin) continue;
+      config_.model.maxtext.members.push_back({key, setting.value.where, setting.value});
+    }
+  }
+
+  const PlanRequest& request_;
+  const KeyTable& table_;
+  std::map<std::string, Setting> settings_;
+  Values command_line_;
+  Values environment_;
+  Diagnostics faults_;
+  ResolvedConfig config_;
+};
+
+}  // namespace
+
+std::string_view name(Origin origin) {
+  switch (origin) {
+    case Origin::builtin: return "default";
+    case Origin::config_file: return "config_file";
+    case Origin::model_file: return "model_file";
+    case Origin::environment: return "environment";
+    case Origin::command_line: return "command_line";
+  }
+  return "";
+}
+
+const Setting& ResolvedConfig::at(std::string_view key) const {
+  const auto found =
+      std::lower_bound(settings.begin(), settings.end(), key,
+                       [](const Setting& setting, std::string_view k) { return setting.key < k; });
+  if (found == settings.end() || found->key != key) {
+    throw Error(ErrorKind::internal, fmt::format("no key '{}' in the table", key));
+  }
+  return *found;
+}
+
+std::int64_t ResolvedConfig::integer(std::string_view key) const {
+  return parse_integer(at(key).value.text).value();
+}
+double ResolvedConfig::real(std::string_view key) const {
+  return parse_real(at(key).value.text).value();
+}
+bool ResolvedConfig::boolean(std::string_view key) const {
+  return parse_bool(at(key).value.text).value();
+}
+std::string ResolvedConfig::text(std::string_view key) const {
+  const Node& value = at(key).value;
+  return value.kind == Node::Kind::scalar && value.text != "None" ? value.text : std::string();
+}
+bool ResolvedConfig::is_default(std::string_view key) const {
+  return at(key).origin == Origin::builtin;
+}
+
+Error ResolvedConfig::refusal(std::string_view key, std::string what, std::string hint) const {
+  return {ErrorKind::invalid_input,
+          Diagnostic{at(key).value.where, std::string(key), std::move(what), std::move(hint)}};
+}
+
+ResolvedConfig resolve_config(const PlanRequest& request) { return Resolver(request).run(); }
+
+}  // namespace meshsim

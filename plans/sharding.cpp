@@ -1,0 +1,70 @@
+#include "plans/sharding.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace meshsim {
+namespace {
+
+std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& rule,
+                                      const LogicalMesh& mesh) {
+  const Node& right = rule.items[1];
+  std::vector<std::string> axes;
+  if (right.kind == Node::Kind::scalar) axes.push_back(right.text);
+  for (const Node& item : right.items) axes.push_back(item.text);
+  for (const std::string& axis : axes) {
+    const bool known =
+        std::any_of(mesh.axes.begin(), mesh.axes.end(),
+                    [&](const MeshAxis& candidate) { return candidate.name == axis; });
+    if (!known) {
+      throw config.refusal("logical_axis_rules",
+                           fmt::format("the rule of '{}' names '{}', which is not in mesh_axes",
+                                       rule.items[0].text, axis));
+    }
+  }
+  return axes;
+}
+
+}  // namespace
+
+ShardingRules::ShardingRules(const ResolvedConfig& config, const LogicalMesh& mesh) : mesh_(mesh) {
+  for (const Node& rule : config.at("logical_axis_rules").value.items) {
+    if (rule.items.size() != 2 || rule.items[0].kind != Node::Kind::scalar) {
+      throw config.refusal(
+          "logical_axis_rules",
+          fmt::format("a rule is [logical axis, mesh axes] (got {})", flow_text(rule)));
+    }
+    rules_.emplace_back(rule.items[0].text, mesh_axes_of(config, rule, mesh));
+  }
+}
+
+std::vector<std::vector<std::string>> ShardingRules::resolve(
+    std::span<const std::string> logical_axes) const {
+  std::vector<std::vector<std::string>> result;
+  std::set<std::string> taken;
+  for (const std::string& name : logical_axes) {
+    const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const auto& candidate) {
+      return candidate.first == name &&
+             std::none_of(candidate.second.begin(), candidate.second.end(),
+                          [&](const std::string& axis) { return taken.contains(axis); });
+    });
+    std::vector<std::string> axes;
+    if (rule != rules_.end()) {
+      taken.insert(rule->second.begin(), rule->second.end());
+      std::copy_if(rule->second.begin(), rule->second.end(), std::back_inserter(axes),
+                   [&](const std::string& axis) { return mesh_.size(axis) > 1; });
+    }
+    result.push_back(std::move(axes));
+  }
+  return result;
+}
+
+std::int64_t shards(const LogicalMesh& mesh, std::span<const std::string> axes) {
+  std::int64_t product = 1;
+  for (const std::string& axis : axes) product *= mesh.size(axis);
+  return product;
+}
+
+}  // namespace meshsim
