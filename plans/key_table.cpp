@@ -243,6 +243,7 @@ KeyTable::KeyTable() {
     if (in_base != nullptr) key.default_value = *in_base;
     if (in_beside != nullptr) key.default_value = python_literal(*in_beside);
     if (key.type.nullable && is_none(key.default_value)) key.default_value = {};
+    key.default_value.where = {};  // a default stands in no file of the user's
 
     const std::string group = declared.value.find("group")->text;
     if (modelled.contains(key.name) || modelled_groups.contains(group)) {
@@ -277,12 +278,12 @@ const KeyInfo* KeyTable::find(std::string_view name) const {
 
 void KeyTable::check(const KeyInfo& key, const Node& value, Diagnostics& faults) {
   if (key.type.nullable && is_none(value)) return;
-  std::string first_mismatch;
+  std::string widest_mismatch;  // of the last kind: `int | float` wants a number
   for (const Kind kind : key.type.kinds) {
     std::optional<double> parsed;
     const std::string why = mismatch(kind, value, parsed);
     if (!why.empty()) {
-      if (first_mismatch.empty()) first_mismatch = why;
+      widest_mismatch = why;
       continue;
     }
     const std::vector<std::string>& choices = key.type.choices;
@@ -300,7 +301,7 @@ void KeyTable::check(const KeyInfo& key, const Node& value, Diagnostics& faults)
     }
     return;
   }
-  faults.add({value.where, key.name, std::move(first_mismatch), {}});
+  faults.add({value.where, key.name, std::move(widest_mismatch), {}});
 }
 
 }  // namespace meshsim

@@ -9,11 +9,6 @@
 namespace meshsim {
 namespace {
 
-// MaxText calls the mesh axis of pipeline parallelism "stage".
-std::string degree_key(std::string_view network, std::string_view axis) {
-  return fmt::format("{}_{}_parallelism", network, axis == "stage" ? "pipeline" : axis);
-}
-
 std::vector<std::int64_t> divisors(std::int64_t n) {
   std::vector<std::int64_t> all;
   for (std::int64_t d = 1; d * d <= n; ++d) {
@@ -95,6 +90,10 @@ std::vector<std::int64_t> degrees_of(const ResolvedConfig& config,
 }
 
 }  // namespace
+
+std::string degree_key(std::string_view network, std::string_view axis) {
+  return fmt::format("{}_{}_parallelism", network, axis == "stage" ? "pipeline" : axis);
+}
 
 std::int64_t LogicalMesh::size(std::string_view axis) const {
   for (const MeshAxis& candidate : axes) {

@@ -26,6 +26,10 @@ struct LogicalMesh {
   std::vector<std::int64_t> ici_degrees() const;
 };
 
+// The key of an axis' degree on "ici" or "dcn". MaxText calls the mesh axis of pipeline parallelism
+// "stage".
+std::string degree_key(std::string_view network, std::string_view axis);
+
 // The degrees of `config` for `slices` slices of `devices_per_slice` devices. One ICI and one DCN
 // degree may be -1: what is left. Throws Error(invalid_input) that names the product and its
 // factors when it does not fit, for a second -1, for a -1 that would not be an integer, and for the

@@ -107,6 +107,14 @@ ExpertAxes expert_axes_of(const ResolvedConfig& config) {
   return ExpertAxes::by_expert;
 }
 
+// The resolved configuration shows what a -1 came to.
+void record_degrees(Plan& plan) {
+  for (const MeshAxis& axis : plan.mesh.axes) {
+    plan.config.set(degree_key("ici", axis.name), axis.ici);
+    plan.config.set(degree_key("dcn", axis.name), axis.dcn);
+  }
+}
+
 MeshAssignment place(const ResolvedConfig& config, const LogicalMesh& mesh, const Slice& slice) {
   const bool split = config.boolean("allow_split_physical_axes");
   try {
@@ -160,6 +168,7 @@ Plan make_plan(const PlanRequest& request) {
   plan.model = make_model_spec(plan.config.model);
   plan.topology = make_topology(slice_of(plan.config, plan.assumptions), slices_of(plan.config));
   plan.mesh = resolve_mesh(plan.config, plan.topology.slices, plan.topology.slice.devices());
+  record_degrees(plan);
   plan.placement = place(plan.config, plan.mesh, plan.topology.slice);
   plan.rules = ShardingRules(plan.config, plan.mesh);
   plan.scan_axis = plan.config.integer("param_scan_axis");

@@ -306,6 +306,13 @@ bool ResolvedConfig::is_default(std::string_view key) const {
   return at(key).origin == Origin::builtin;
 }
 
+void ResolvedConfig::set(std::string_view key, std::int64_t value) {
+  Node& node = settings[static_cast<std::size_t>(&at(key) - settings.data())].value;
+  node.kind = Node::Kind::scalar;
+  node.quoted = false;
+  node.text = fmt::format("{}", value);
+}
+
 Error ResolvedConfig::refusal(std::string_view key, std::string what, std::string hint) const {
   return {ErrorKind::invalid_input,
           Diagnostic{at(key).value.where, std::string(key), std::move(what), std::move(hint)}};

@@ -46,6 +46,7 @@ class ResolvedConfig {
   bool boolean(std::string_view key) const;
   std::string text(std::string_view key) const;  // "" for None
   bool is_default(std::string_view key) const;
+  void set(std::string_view key, std::int64_t value);  // keeps the origin
 
   std::vector<Setting> settings;       // sorted by key
   std::map<std::string, Setting> own;  // the meshsim: block and its flags

@@ -1,0 +1,52 @@
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/exit_code.hpp"
+#include "cli/output_options.hpp"
+#include "cli/plan_options.hpp"
+#include "reports/output.hpp"
+#include "reports/plan_report.hpp"
+
+namespace meshsim {
+namespace {
+
+// Both commands walk the same way; only `fit` answers by its exit code.
+void add_plan_command(CLI::App& app, const char* name, const char* description,
+                      bool verdict_is_exit_code, int& result) {
+  CLI::App* command = app.add_subcommand(name, description);
+  auto plan_options = add_plan_options(*command);
+  auto output = add_output_options(*command);
+  command->callback([=, &result] {
+    const Plan plan = make_plan(plan_options->request());
+    const PlanResult evaluated = evaluate(plan);
+    emit(
+        *output, [&] { return plan_json(evaluated, name); }, [&] { return plan_table(evaluated); });
+    const bool negative = verdict_is_exit_code && evaluated.verdict() == Verdict::does_not_fit;
+    result = negative ? exit_negative_verdict : exit_done;
+  });
+}
+
+}  // namespace
+
+void add_fit(CLI::App& app, int& result) {
+  add_plan_command(
+      app, "fit",
+      "Does the plan fit in HBM? Exit code 0: it fits, 3: it does not.\n\n"
+      "  meshsim fit model_name=deepseek4-284b compile_topology=v5p-512 attention=dot_product\n"
+      "  meshsim fit plan.yml ici_fsdp_parallelism=32 ici_expert_parallelism=8 -o json\n",
+      true, result);
+}
+
+void add_simulate(CLI::App& app, int& result) {
+  add_plan_command(
+      app, "simulate",
+      "What one training step of the plan needs, per device.\n\n"
+      "  meshsim simulate model_name=deepseek4-284b compile_topology=v5p-512 "
+      "attention=dot_product\n"
+      "  meshsim simulate plan.yml per_device_batch_size=4 -o json --out report.json\n",
+      false, result);
+}
+
+}  // namespace meshsim

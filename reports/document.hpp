@@ -1,0 +1,37 @@
+// What all JSON reports share: their head, plan values, and numbers that stay finite.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plans/resolved_config.hpp"
+
+namespace meshsim {
+
+inline constexpr std::string_view version = "0.1.0";
+
+using Json = nlohmann::ordered_json;
+
+// {"$schema", "format_version", "kind"}: the head of a report of `kind` ("model", "fit", ...).
+Json report_head(std::string_view kind);
+
+// {version, config_sha256, seed, assumptions[], not_modelled[], notes[]}. The hash is of every
+// key's final value, so that equal plans have equal hashes whoever set the keys.
+Json provenance(const ResolvedConfig& config);
+
+// Every key: {"value", "origin"}; secrets are redacted.
+Json resolved_json(const ResolvedConfig& config);
+
+// A plan value as JSON of its own type: true, 4, 0.5, "text", [..], {..} or null.
+Json value_json(const Node& value);
+
+// Keys whose values are credentials and never shown.
+bool is_secret(std::string_view key);
+
+// `document` as text: two spaces of indentation, a final newline. Throws Error(internal) if a
+// number is not finite, which JSON could only write as null.
+std::string json_text(const Json& document);
+
+}  // namespace meshsim
