@@ -1,7 +1,6 @@
 #include "inputs/yaml.hpp"
 
 #include <fmt/format.h>
-#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -197,12 +196,6 @@ Node parse_yaml(const Source& source) {
     parser.HandleNextDocument(builder);
     parser.HandleNextDocument(builder);  // a second document is a fault
     return builder.take();
-  } catch (const YAML::DeepRecursion& error) {
-    throw Error(ErrorKind::invalid_input,
-                Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},
-                           {},
-                           fmt::format("is nested deeper than {} levels", max_depth),
-                           {}});
   } catch (const YAML::Exception& error) {
     throw Error(ErrorKind::invalid_input,
                 Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},

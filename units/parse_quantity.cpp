@@ -82,8 +82,8 @@ Parsed<Rate> parse_rate(std::string_view text, std::span<const Unit> units) {
 
 __extension__ using Wide = unsigned __int128;
 
-// number x scale to the nearest integer, computed in integers: doubles would turn 4.35 GB into
-// 4349999999.9999995 bytes. Nothing if the number has more than 18 digits or the result 2^63.
+// number x scale to the nearest integer, computed in integers: doubles would turn 2.01 GB into
+// 2009999999.9999998 bytes. Nothing if the number has more than 18 digits or the result 2^63.
 std::optional<std::int64_t> nearest_count(std::string_view number, std::int64_t scale) {
   const std::size_t exponent_mark = std::min(number.find_first_of("eE"), number.size());
   int exponent = 0;

@@ -105,9 +105,9 @@ TEST_CASE("bytes", "[parse]") {
 }
 
 TEST_CASE("decimal fractions count exactly", "[parse]") {
-  // As doubles, 4.35 x 1e9 = 4349999999.9999995 and 1.1 x 1e6 = 1100000.0000000002.
-  CHECK(parse_bytes("4.35 GB").value() == Bytes(4'350'000'000));
-  CHECK(parse_duration("1.1 us").value() == Picoseconds(1'100'000));
+  // As doubles, 2.01 x 1e9 = 2009999999.9999998 and 1.001 x 1e3 = 1000.9999999999999.
+  CHECK(parse_bytes("2.01 GB").value() == Bytes(2'010'000'000));
+  CHECK(parse_duration("1.001 ns").value() == Picoseconds(1'001));
   // 2^53 + 1 is a whole number of bytes, though no double.
   CHECK(parse_bytes("9007199254.740993 MB").value() == Bytes(9'007'199'254'740'993));
   // 95.74 x 2^30 = 102800042229.76: a fraction of a GiB need not be a whole number of bytes.
