@@ -72,7 +72,15 @@ ConfigFiles read_config_files(const std::string& path) {
     result.files.push_back(chain.empty() ? read_mapping(next) : read_base(next, named_at, chain));
     chain.push_back(next);
     const Node* base = result.files.back().find("base_config");
-    if (base == nullptr || base->kind == Node::Kind::null || base->text.empty()) break;
+    if (base == nullptr || base->kind == Node::Kind::null) break;
+    if (base->kind != Node::Kind::scalar) {
+      throw Error(ErrorKind::invalid_input,
+                  Diagnostic{base->where,
+                             "base_config",
+                             fmt::format("must be the path of a file (got {})", described(*base)),
+                             {}});
+    }
+    if (base->text.empty() || base->text == "None") break;
     named_at = base->where;
     next = resolved(base->text, next);
   }

@@ -93,14 +93,23 @@ Alternative alternative(const std::string& name, const Choices& enumerations) {
 
 double number(const Node& node) { return parse_real(node.text).value(); }
 
-void set_type(KeyInfo& key, const Node& declared, const Choices& enumerations) {
-  for (const std::string& name : alternatives(declared.find("type")->text)) {
+// "list[int]": of integers.
+std::optional<Kind> element_kind(const std::string& list) {
+  if (list == "list[int]") return Kind::integer;
+  if (list == "list[str]") return Kind::text;
+  return {};
+}
+
+void set_type(KeyInfo& key, const Node& declared, const std::string& type,
+              const Choices& enumerations) {
+  for (const std::string& name : alternatives(type)) {
     if (name == "None") {
       key.type.nullable = true;
       continue;
     }
     Alternative a = alternative(name, enumerations);
     key.type.kinds.push_back(a.kind);
+    if (a.kind == Kind::list) key.type.element = element_kind(name);
     key.type.choices.insert(key.type.choices.end(), a.choices.begin(), a.choices.end());
     if (a.least) key.range.least = a.least;
   }
@@ -133,6 +142,21 @@ Node python_literal(const Node& node) {
 bool is_none(const Node& value) {
   return value.kind == Node::Kind::null ||
          (value.kind == Node::Kind::scalar && value.text == "None");
+}
+
+// Whether Python would call the two equal: False and false, 4 and 4.0, 'tpu' and tpu.
+bool same_value(const Node& a, const Node& b) {
+  if (is_none(a) && is_none(b)) return true;
+  if (a.kind != Node::Kind::scalar || b.kind != Node::Kind::scalar) {
+    return flow_text(a) == flow_text(b);
+  }
+  const auto left = parse_real(a.text);
+  const auto right = parse_real(b.text);
+  if (left && right) return left.value() == right.value();
+  const auto yes = parse_bool(a.text);
+  const auto no = parse_bool(b.text);
+  if (yes && no) return yes.value() == no.value();
+  return a.text == b.text;
 }
 
 std::string kind_name(Kind kind) {
@@ -192,6 +216,22 @@ std::string range_fault(const KeyRange& range, double value, const std::string& 
   return {};
 }
 
+void check_elements(const KeyInfo& key, const Node& list, Diagnostics& faults) {
+  const bool integers = *key.type.element == Kind::integer;
+  for (const Node& item : list.items) {
+    std::optional<double> ignored;
+    const bool fine =
+        item.kind == Node::Kind::scalar &&
+        (integers ? mismatch(Kind::integer, item, ignored).empty() : !item.text.empty());
+    if (fine) continue;
+    faults.add({item.where.line > 0 ? item.where : list.where,
+                key.name,
+                fmt::format("must hold {} only (got {})", integers ? "integers" : "names",
+                            described(item)),
+                {}});
+  }
+}
+
 // key -> why, from a mapping; and the set of names in a list of lists.
 std::map<std::string, std::string> reasons(const Node& mapping) {
   std::map<std::string, std::string> all;
@@ -236,13 +276,16 @@ KeyTable::KeyTable() {
   for (const Member& declared : data.find("types")->members) {
     KeyInfo key;
     key.name = declared.key;
-    set_type(key, declared.value, enumerations);
+    const Node* own_type = notes.find("types")->find(key.name);
+    set_type(key, declared.value, (own_type ? own_type : declared.value.find("type"))->text,
+             enumerations);
     if (const Node* range = notes.find("ranges")->find(key.name)) set_range(key.range, *range);
     const Node* in_base = base.find(key.name);
     const Node* in_beside = beside.find(key.name);
     if (in_base != nullptr) key.default_value = *in_base;
     if (in_beside != nullptr) key.default_value = python_literal(*in_beside);
     if (key.type.nullable && is_none(key.default_value)) key.default_value = {};
+    if (key.default_value.kind == Node::Kind::null) key.type.nullable = true;
     key.default_value.where = {};  // a default stands in no file of the user's
 
     const std::string group = declared.value.find("group")->text;
@@ -276,6 +319,8 @@ const KeyInfo* KeyTable::find(std::string_view name) const {
                                            : nullptr;
 }
 
+bool KeyInfo::is_default(const Node& value) const { return same_value(value, default_value); }
+
 void KeyTable::check(const KeyInfo& key, const Node& value, Diagnostics& faults) {
   if (key.type.nullable && is_none(value)) return;
   std::string widest_mismatch;  // of the last kind: `int | float` wants a number
@@ -295,6 +340,7 @@ void KeyTable::check(const KeyInfo& key, const Node& value, Diagnostics& faults)
            did_you_mean(value.text, choices, 2)});
       return;
     }
+    if (kind == Kind::list && key.type.element) check_elements(key, value, faults);
     if (parsed) {
       std::string fault = range_fault(key.range, *parsed, value.text);
       if (!fault.empty()) faults.add({value.where, key.name, std::move(fault), {}});

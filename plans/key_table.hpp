@@ -19,6 +19,7 @@ enum class KeyUse { modelled, fixed, ignored, derived };
 struct KeyType {
   enum class Kind { integer, real, boolean, text, list, mapping, any };
   std::vector<Kind> kinds;           // a value of any of these is accepted
+  std::optional<Kind> element;       // of the items of a list
   bool nullable = false;             // None is accepted
   std::vector<std::string> choices;  // of text; empty: any
 };
@@ -35,6 +36,8 @@ struct KeyInfo {
   Node default_value;
   KeyUse use = KeyUse::ignored;
   std::string reason;  // why it is ignored, or what a non-default value would need
+
+  bool is_default(const Node& value) const;  // however it is written
 };
 
 class KeyTable {

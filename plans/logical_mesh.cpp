@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "inputs/nearest.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -29,6 +30,16 @@ std::string nearest_divisors(std::int64_t n, std::int64_t value) {
     if (d >= value) above = std::min(above, d);
   }
   return below == above ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
+}
+
+// How to bring a product to `total` by changing one of its factors.
+std::string product_hint(std::int64_t total, std::int64_t product, const std::string& key,
+                         std::int64_t factor) {
+  const std::int64_t others = product / factor;
+  if (total % others == 0)
+    return fmt::format("{}={} gives {}; -1 stands for what is left", key, total / others, total);
+  return fmt::format("the other degrees multiply to {}, which does not divide {}: nearest {}",
+                     others, total, nearest_divisors(total, others));
 }
 
 struct Degrees {
@@ -78,8 +89,23 @@ void fill(const ResolvedConfig& config, const Degrees& degrees,
         keys[largest_stated],
         fmt::format("the product of the {} degrees is {} ({}), not {}", degrees.network, product,
                     factors, degrees.total_name),
-        fmt::format("{} = {}; or set one degree to -1", degrees.total_name, degrees.total));
+        product_hint(degrees.total, product, keys[largest_stated], values[largest_stated]));
   }
+}
+
+bool is_degree(const std::string& key) {
+  return (key.starts_with("ici_") || key.starts_with("dcn_")) && key.ends_with("_parallelism") &&
+         key != "ici_parallelism" && key != "dcn_parallelism";
+}
+
+std::vector<std::string> axes_with_degrees() {
+  std::vector<std::string> axes;
+  for (const std::string& key : KeyTable::instance().names()) {
+    if (!is_degree(key) || !key.starts_with("ici_")) continue;
+    const std::string axis = key.substr(4, key.size() - 4 - std::string("_parallelism").size());
+    axes.push_back(axis == "pipeline" ? "stage" : axis);
+  }
+  return axes;
 }
 
 std::vector<std::int64_t> degrees_of(const ResolvedConfig& config,
@@ -120,22 +146,24 @@ LogicalMesh resolve_mesh(const ResolvedConfig& config, std::int64_t slices,
   std::vector<std::string> ici_keys;
   std::vector<std::string> dcn_keys;
   for (const Node& axis : config.at("mesh_axes").value.items) {
+    const bool again = std::any_of(mesh.axes.begin(), mesh.axes.end(),
+                                   [&](const MeshAxis& other) { return other.name == axis.text; });
+    if (again) throw config.refusal("mesh_axes", fmt::format("names '{}' twice", axis.text));
     if (KeyTable::instance().find(degree_key("ici", axis.text)) == nullptr) {
       throw config.refusal("mesh_axes",
-                           fmt::format("'{}' is not an axis that has a degree", axis.text));
+                           fmt::format("'{}' is not an axis that has a degree", axis.text),
+                           did_you_mean(axis.text, axes_with_degrees()));
     }
     mesh.axes.push_back({axis.text});
     ici_keys.push_back(degree_key("ici", axis.text));
     dcn_keys.push_back(degree_key("dcn", axis.text));
   }
   for (const KeyInfo& key : KeyTable::instance().keys()) {
-    const bool degree = (key.name.starts_with("ici_") || key.name.starts_with("dcn_")) &&
-                        key.name.ends_with("_parallelism");
     const bool on_mesh = std::find(ici_keys.begin(), ici_keys.end(), key.name) != ici_keys.end() ||
                          std::find(dcn_keys.begin(), dcn_keys.end(), key.name) != dcn_keys.end();
-    if (!degree || on_mesh || key.name == "ici_parallelism" || key.name == "dcn_parallelism")
-      continue;
-    if (config.integer(key.name) != 1) {
+    if (!is_degree(key.name) || on_mesh) continue;
+    // The defaults that are -1 are for axes that a mesh of one's own may leave out.
+    if (config.integer(key.name) != 1 && !config.is_default(key.name)) {
       throw config.refusal(
           key.name,
           fmt::format("must be 1: no mesh axis carries it (got {})", config.integer(key.name)),

@@ -54,7 +54,7 @@ bool is_shape(const Node& value, std::string& what) {
   const bool sizes = value.kind == Node::Kind::sequence && !value.items.empty() &&
                      std::all_of(value.items.begin(), value.items.end(), [](const Node& item) {
                        const auto size = parse_integer(item.text);
-                       return size && size.value() >= 1;
+                       return !item.quoted && size && size.value() >= 1;
                      });
   if (!sizes) what = fmt::format("must be a shape such as 4x8x8 (got {})", described(value));
   return sizes;
@@ -92,8 +92,13 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
     if (!fine) what = fmt::format("must be a mapping of features (got {})", described(value));
     for (const Member& feature : value.members) {
       if (std::find(software_features.begin(), software_features.end(), feature.key) !=
-          software_features.end())
+          software_features.end()) {
+        if (feature.value.kind == Node::Kind::scalar) continue;
+        fine = false;
+        what = fmt::format("'{}' must be a single value (got {})", feature.key,
+                           described(feature.value));
         continue;
+      }
       fine = false;
       what = fmt::format("'{}' is not a known feature", feature.key);
       hint = did_you_mean(feature.key, software_features);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -18,16 +19,24 @@ namespace meshsim {
 namespace {
 
 // A value on the command line or in the environment is a YAML flow value: 4, true, text, [a, b].
-Node flow_value(const std::string& text, const std::string& from) {
+// Nothing, after a fault.
+std::optional<Node> flow_value(const std::string& key, const std::string& text,
+                               const std::string& from, Diagnostics& faults) {
   const bool structured = !text.empty() && (text.front() == '[' || text.front() == '{' ||
                                             text.front() == '"' || text.front() == '\'');
   Node value;
-  if (structured) {
-    value = parse_yaml({from, text});
-  } else {
-    check_text({from, text});
-    value.kind = Node::Kind::scalar;
-    value.text = text;
+  try {
+    if (structured) {
+      value = parse_yaml({from, text});
+    } else {
+      check_text({from, text});
+      value.kind = Node::Kind::scalar;
+      value.text = text;
+    }
+  } catch (const Error& error) {
+    // There are no lines here to look at; the hints are for files.
+    for (const Diagnostic& fault : error.diagnostics()) faults.add({{from}, key, fault.what, {}});
+    return std::nullopt;
   }
   value.where = {from};
   return value;
@@ -83,11 +92,10 @@ class Resolver {
       return nullptr;
     }
     KeyTable::check(*info, value, faults_);
-    if (info->use == KeyUse::fixed && flow_text(value) != flow_text(info->default_value) &&
-        !(info->type.nullable && value.text == "None")) {
+    if (info->use == KeyUse::fixed && !info->is_default(value)) {
       faults_.add({std::move(where), key,
                    fmt::format("is not modelled (got {}, want {})", described(value),
-                               flow_text(info->default_value)),
+                               described(info->default_value)),
                    fmt::format("it would need {}", info->reason)});
     }
     return info;
@@ -145,7 +153,6 @@ class Resolver {
         continue;
       }
       const std::string key = assignment.substr(0, equals);
-      const Node value = flow_value(assignment.substr(equals + 1), from);
       if (const auto earlier = command_line_.find(key); earlier != command_line_.end()) {
         faults_.add({{from},
                      key,
@@ -153,7 +160,8 @@ class Resolver {
                      fmt::format("it first stands at {}", earlier->second.where.file)});
         continue;
       }
-      if (accept(key, value, {from}) != nullptr) command_line_[key] = value;
+      const auto value = flow_value(key, assignment.substr(equals + 1), from, faults_);
+      if (value && accept(key, *value, {from}) != nullptr) command_line_[key] = *value;
     }
   }
 
@@ -171,13 +179,13 @@ class Resolver {
         continue;
       }
       const std::string& key = known->second;
-      const Node value = flow_value(text, where.file);
-      if (accept(key, value, where) == nullptr) continue;
+      const auto value = flow_value(key, text, where.file, faults_);
+      if (!value || accept(key, *value, where) == nullptr) continue;
       if (command_line_.contains(key)) {
         faults_.add({where, key, "is set by the environment and by the command line",
                      "keep one of the two"});
       }
-      environment_[key] = value;
+      environment_[key] = *value;
     }
   }
 
@@ -185,20 +193,20 @@ class Resolver {
     for (const auto& [key, value] : values) settings_[key] = {key, value, origin};
   }
 
-  std::string model_name() const {
+  const Node& model_name() const {
     for (const Values* values : {&command_line_, &environment_}) {
       if (const auto found = values->find("model_name"); found != values->end())
-        return found->second.text;
+        return found->second;
     }
-    return settings_.at("model_name").value.text;
+    return settings_.at("model_name").value;
   }
 
   void read_model() {
-    const std::string named = model_name();
+    const Node& named = model_name();
     if (!request_.hf_config.empty()) {
       config_.model = read_hf_config(request_.hf_config);
-    } else if (named != "default") {
-      config_.model = find_model(named);
+    } else if (named.text != "default") {
+      config_.model = find_named_model(named);
     } else {
       config_.model.name = "default";
       config_.model.source = "the keys of the plan";
@@ -207,6 +215,15 @@ class Resolver {
     for (const Member& member : config_.model.maxtext.members) {
       if (accept(member.key, member.value, member.where) == nullptr) continue;
       settings_[member.key] = {member.key, member.value, Origin::model_file};
+    }
+  }
+
+  static ModelSource find_named_model(const Node& named) {
+    try {
+      return find_model(named.text);
+    } catch (const Error& error) {
+      const Diagnostic& fault = error.diagnostics().front();
+      throw Error(error.kind(), Diagnostic{named.where, "model_name", fault.what, fault.hint});
     }
   }
 

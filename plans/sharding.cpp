@@ -5,8 +5,25 @@
 #include <algorithm>
 #include <set>
 
+#include "inputs/nearest.hpp"
+
 namespace meshsim {
 namespace {
+
+std::vector<std::string> names_of(const LogicalMesh& mesh) {
+  std::vector<std::string> names;
+  for (const MeshAxis& axis : mesh.axes) names.push_back(axis.name);
+  return names;
+}
+
+// [logical axis, mesh axis], [logical axis, [mesh axis, ...]] or [logical axis, null].
+bool is_rule(const Node& rule) {
+  const auto is_name = [](const Node& node) { return node.kind == Node::Kind::scalar; };
+  if (rule.items.size() != 2 || !is_name(rule.items[0])) return false;
+  const Node& right = rule.items[1];
+  return right.kind != Node::Kind::mapping &&
+         std::all_of(right.items.begin(), right.items.end(), is_name);
+}
 
 std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& rule,
                                       const LogicalMesh& mesh) {
@@ -15,13 +32,18 @@ std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& 
   if (right.kind == Node::Kind::scalar) axes.push_back(right.text);
   for (const Node& item : right.items) axes.push_back(item.text);
   for (const std::string& axis : axes) {
+    if (std::count(axes.begin(), axes.end(), axis) > 1) {
+      throw config.refusal("logical_axis_rules", fmt::format("the rule of '{}' names '{}' twice",
+                                                             rule.items[0].text, axis));
+    }
     const bool known =
         std::any_of(mesh.axes.begin(), mesh.axes.end(),
                     [&](const MeshAxis& candidate) { return candidate.name == axis; });
     if (!known) {
       throw config.refusal("logical_axis_rules",
                            fmt::format("the rule of '{}' names '{}', which is not in mesh_axes",
-                                       rule.items[0].text, axis));
+                                       rule.items[0].text, axis),
+                           did_you_mean(axis, names_of(mesh)));
     }
   }
   return axes;
@@ -31,7 +53,7 @@ std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& 
 
 ShardingRules::ShardingRules(const ResolvedConfig& config, const LogicalMesh& mesh) : mesh_(mesh) {
   for (const Node& rule : config.at("logical_axis_rules").value.items) {
-    if (rule.items.size() != 2 || rule.items[0].kind != Node::Kind::scalar) {
+    if (!is_rule(rule)) {
       throw config.refusal(
           "logical_axis_rules",
           fmt::format("a rule is [logical axis, mesh axes] (got {})", flow_text(rule)));

@@ -23,6 +23,13 @@ constexpr std::array<std::string_view, 8> weight_axes{
 // 512 B).
 constexpr int metrics_per_step = 17;
 
+// The largest degree that `axes` could have together so that it divides `dimension`: a hint.
+std::int64_t nearest_degree(std::int64_t dimension, std::int64_t parts) {
+  std::int64_t degree = std::min(dimension, parts);
+  while (dimension % degree != 0) --degree;
+  return degree;
+}
+
 // Shards and prices one array. Faults: dimensions that do not divide.
 StateBuffer sharded(const Plan& plan, std::string name, std::string category, DType dtype,
                     std::vector<std::int64_t> shape, std::vector<std::vector<std::string>> sharding,
@@ -45,7 +52,8 @@ StateBuffer sharded(const Plan& plan, std::string name, std::string category, DT
                               "divide it [uneven-parameter]",
                               i, fmt::join(buffer.shape, "x"), fmt::join(buffer.sharding[i], " x "),
                               parts),
-                  "choose degrees whose product divides it"});
+                  fmt::format("degrees whose product divides {}: at most {}", buffer.shape[i],
+                              nearest_degree(buffer.shape[i], parts))});
     }
     buffer.shard.push_back(ceil_div(buffer.shape[i], parts));
   }
@@ -75,10 +83,10 @@ void append_tensor(const Plan& plan, const Tensor& tensor, TrainingState& state,
                                   dtype, tensor.shape, plan.rules.resolve(tensor.axes), faults);
   parameter.on_host = plan.training.parameters_on_host;
   for (const OptimizerSlot& slot : optimizer_slots(plan.training, tensor, dtype)) {
-    StateBuffer buffer =
-        sharded(plan, tensor.name, slot.category, slot.dtype, tensor.shape,
-                plan.training.optimizer_over_data ? over_data(plan, parameter) : parameter.sharding,
-                faults);
+    Diagnostics same;  // a slot divides where its parameter does
+    StateBuffer buffer = sharded(
+        plan, tensor.name, slot.category, slot.dtype, tensor.shape,
+        plan.training.optimizer_over_data ? over_data(plan, parameter) : parameter.sharding, same);
     buffer.on_host = plan.training.optimizer_on_host;
     state.buffers.push_back(std::move(buffer));
   }
@@ -102,9 +110,13 @@ void append_counters(const Plan& plan, TrainingState& state) {
 // Five int32 arrays [sequences, tokens]; the positions of the targets are not used, and dropped by
 // XLA.
 void append_batch(const Plan& plan, TrainingState& state) {
+  constexpr const char* key = "input_data_sharding_logical_axes";
   std::vector<std::string> axes;
-  for (const Node& axis : plan.config.at("input_data_sharding_logical_axes").value.items)
-    axes.push_back(axis.text);
+  for (const Node& axis : plan.config.at(key).value.items) axes.push_back(axis.text);
+  if (axes.size() > 2) {
+    throw plan.config.refusal(
+        key, fmt::format("must name at most two axes, sequences and tokens (got {})", axes.size()));
+  }
   axes.resize(2);
   Diagnostics faults;
   for (const char* name :

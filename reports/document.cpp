@@ -25,8 +25,10 @@ std::string sha256(const std::string& text) {
 
 std::string canonical_text(const ResolvedConfig& config) {
   std::string text;
-  for (const Setting& setting : config.settings)
+  for (const Setting& setting : config.settings) {
+    if (is_secret(setting.key)) continue;  // a hash of a password tells who guesses it
     text += fmt::format("{}={}\n", setting.key, flow_text(setting.value));
+  }
   for (const auto& [key, setting] : config.own)
     text += fmt::format("meshsim.{}={}\n", key, flow_text(setting.value));
   return text;
