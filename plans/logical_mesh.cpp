@@ -158,6 +158,7 @@ LogicalMesh resolve_mesh(const ResolvedConfig& config, std::int64_t slices,
     ici_keys.push_back(degree_key("ici", axis.text));
     dcn_keys.push_back(degree_key("dcn", axis.text));
   }
+  if (mesh.axes.empty()) throw config.refusal("mesh_axes", "must name at least one axis");
   for (const KeyInfo& key : KeyTable::instance().keys()) {
     const bool on_mesh = std::find(ici_keys.begin(), ici_keys.end(), key.name) != ici_keys.end() ||
                          std::find(dcn_keys.begin(), dcn_keys.end(), key.name) != dcn_keys.end();

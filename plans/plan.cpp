@@ -143,9 +143,12 @@ ScanLayout layout_of(Plan& plan) {
     return scan_layout(plan.model, scan);
   } catch (const Error& error) {
     const Diagnostic& fault = error.diagnostics().front();
+    if (!plan.model.is_deepseek4())
+      throw plan.config.refusal("scan_layers", fault.what, fault.hint);
     if (!lifted)
       throw plan.config.refusal("scan_layers", fault.what + " [hash-scan]",
                                 fault.hint + ", or --allow hash-scan for a what-if");
+    plan.lifted.emplace_back("hash-scan");
     plan.assumptions.emplace_back(
         "hypothetical (hash-scan): the layers are unrolled, i.e. not rematted");
     return scan_layout(plan.model, false);
@@ -177,8 +180,8 @@ Plan make_plan(const PlanRequest& request) {
   if (const auto allow = plan.config.own.find("allow"); allow != plan.config.own.end()) {
     for (const Node& id : allow->second.value.items) plan.allowed.push_back(id.text);
   }
-  plan.layout = layout_of(plan);
   refuse_what_maxtext_refuses(plan);
+  plan.layout = layout_of(plan);
   for (std::string& text : assumptions(plan.topology)) plan.assumptions.push_back(std::move(text));
   return plan;
 }

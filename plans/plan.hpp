@@ -44,10 +44,12 @@ struct Plan {
   std::int64_t scan_axis = 1;
   Training training;
   ExpertAxes expert_axes = ExpertAxes::by_expert;
-  std::vector<std::string> allowed;      // refusals that the user lifted: the plan is hypothetical
+  std::vector<std::string> allowed;      // refusals that the user lifts, met or not
+  std::vector<std::string> lifted;       // those of them that the plan met
   std::vector<std::string> assumptions;  // for the report
 
   std::int64_t devices() const { return topology.devices(); }
+  bool hypothetical() const { return !lifted.empty(); }  // MaxText would refuse it
 };
 
 // Resolves a request all the way. Throws Error as resolve_config does, and Error(invalid_input) for

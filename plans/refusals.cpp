@@ -253,6 +253,14 @@ constexpr std::array refusals{
 
 }  // namespace
 
+std::vector<std::string> refusal_ids() {
+  std::vector<std::string> ids;
+  for (const Refusal& refusal : refusals) ids.emplace_back(refusal.id);
+  // Decided where the layers are laid out, and where parameters are sharded.
+  ids.insert(ids.end(), {"hash-scan", "uneven-parameter"});
+  return ids;
+}
+
 std::vector<std::string> liftable_refusals() {
   std::vector<std::string> ids;
   for (const Refusal& refusal : refusals) {
@@ -268,6 +276,7 @@ void refuse_what_maxtext_refuses(Plan& plan) {
     const std::optional<Finding> finding = refusal.find(plan);
     if (!finding) continue;
     if (std::find(plan.allowed.begin(), plan.allowed.end(), refusal.id) != plan.allowed.end()) {
+      plan.lifted.emplace_back(refusal.id);
       plan.assumptions.push_back(
           fmt::format("hypothetical ({}): {}", refusal.id, refusal.assumed_when_lifted));
       continue;

@@ -11,10 +11,11 @@ namespace meshsim {
 
 struct Plan;
 
-std::vector<std::string> liftable_refusals();
+std::vector<std::string> refusal_ids();
+std::vector<std::string> liftable_refusals();  // those of them that --allow takes
 
 // Throws Error(invalid_input) with every refusal that `plan` meets and its user did not lift; adds
-// to plan.assumptions what the lifted ones assume.
+// the lifted ones to plan.lifted, and to plan.assumptions what they assume.
 void refuse_what_maxtext_refuses(Plan& plan);
 
 }  // namespace meshsim

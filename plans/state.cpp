@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "plans/optimizer_state.hpp"
+#include "plans/uneven.hpp"
 #include "topologies/layout.hpp"
 #include "units/checked.hpp"
 
@@ -23,17 +24,10 @@ constexpr std::array<std::string_view, 8> weight_axes{
 // 512 B).
 constexpr int metrics_per_step = 17;
 
-// The largest degree that `axes` could have together so that it divides `dimension`: a hint.
-std::int64_t nearest_degree(std::int64_t dimension, std::int64_t parts) {
-  std::int64_t degree = std::min(dimension, parts);
-  while (dimension % degree != 0) --degree;
-  return degree;
-}
-
-// Shards and prices one array. Faults: dimensions that do not divide.
+// Shards and prices one array.
 StateBuffer sharded(const Plan& plan, std::string name, std::string category, DType dtype,
                     std::vector<std::int64_t> shape, std::vector<std::vector<std::string>> sharding,
-                    Diagnostics& faults) {
+                    Uneven& uneven) {
   StateBuffer buffer{std::move(name),
                      std::move(category),
                      dtype,
@@ -45,16 +39,7 @@ StateBuffer sharded(const Plan& plan, std::string name, std::string category, DT
                      false};
   for (std::size_t i = 0; i < buffer.shape.size(); ++i) {
     const std::int64_t parts = shards(plan.mesh, buffer.sharding[i]);
-    if (buffer.shape[i] % parts != 0) {
-      faults.add({{},
-                  buffer.name,
-                  fmt::format("dimension {} of {} is split over {} = {} devices, which does not "
-                              "divide it [uneven-parameter]",
-                              i, fmt::join(buffer.shape, "x"), fmt::join(buffer.sharding[i], " x "),
-                              parts),
-                  fmt::format("degrees whose product divides {}: at most {}", buffer.shape[i],
-                              nearest_degree(buffer.shape[i], parts))});
-    }
+    if (buffer.shape[i] % parts != 0) uneven.add(buffer, i);
     buffer.shard.push_back(ceil_div(buffer.shape[i], parts));
   }
   buffer.bytes = padded_bytes(buffer.shard, dtype);
@@ -76,17 +61,16 @@ std::vector<std::vector<std::string>> over_data(const Plan& plan, const StateBuf
   return sharding;
 }
 
-void append_tensor(const Plan& plan, const Tensor& tensor, TrainingState& state,
-                   Diagnostics& faults) {
+void append_tensor(const Plan& plan, const Tensor& tensor, TrainingState& state, Uneven& uneven) {
   const DType dtype = tensor.dtype.value_or(plan.training.weights);
   StateBuffer parameter = sharded(plan, tensor.name, tensor.trainable ? "parameters" : "buffers",
-                                  dtype, tensor.shape, plan.rules.resolve(tensor.axes), faults);
+                                  dtype, tensor.shape, plan.rules.resolve(tensor.axes), uneven);
   parameter.on_host = plan.training.parameters_on_host;
   for (const OptimizerSlot& slot : optimizer_slots(plan.training, tensor, dtype)) {
-    Diagnostics same;  // a slot divides where its parameter does
-    StateBuffer buffer = sharded(
-        plan, tensor.name, slot.category, slot.dtype, tensor.shape,
-        plan.training.optimizer_over_data ? over_data(plan, parameter) : parameter.sharding, same);
+    StateBuffer buffer =
+        sharded(plan, tensor.name, slot.category, slot.dtype, tensor.shape,
+                plan.training.optimizer_over_data ? over_data(plan, parameter) : parameter.sharding,
+                uneven);
     buffer.on_host = plan.training.optimizer_on_host;
     state.buffers.push_back(std::move(buffer));
   }
@@ -118,14 +102,14 @@ void append_batch(const Plan& plan, TrainingState& state) {
         key, fmt::format("must name at most two axes, sequences and tokens (got {})", axes.size()));
   }
   axes.resize(2);
-  Diagnostics faults;
+  Uneven uneven;
   for (const char* name :
        {"inputs", "inputs_position", "inputs_segmentation", "targets", "targets_segmentation"}) {
     state.buffers.push_back(sharded(plan, name, "batch", DType::int32,
                                     {plan.training.global_batch, plan.training.sequence_length},
-                                    plan.rules.resolve(axes), faults));
+                                    plan.rules.resolve(axes), uneven));
   }
-  if (faults.empty()) return;
+  if (uneven.empty()) return;
   const StateBuffer& inputs = state.buffers.back();
   const std::int64_t parts = shards(plan.mesh, inputs.sharding[0]);
   if (inputs.shape[0] % parts != 0) {
@@ -218,12 +202,12 @@ Bytes TrainingState::on_host() const {
 
 TrainingState training_state(const Plan& plan) {
   TrainingState state;
-  Diagnostics faults;
+  Uneven uneven;
   for (const StoredTensor& stored :
        stored_tensors(plan.model, plan.layout, plan.scan_axis, plan.expert_axes)) {
-    append_tensor(plan, stored.tensor, state, faults);
+    append_tensor(plan, stored.tensor, state, uneven);
   }
-  faults.throw_if_any();
+  uneven.throw_if_any(plan);
   check_sharded_enough(plan, state);
   append_counters(plan, state);
   append_batch(plan, state);

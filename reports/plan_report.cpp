@@ -119,7 +119,7 @@ Json plan_json(const PlanResult& result, std::string_view kind) {
   Json report = report_head("plan");
   report["kind"] = kind;
   report["provenance"] = provenance(plan.config);
-  report["hypothetical"] = !plan.allowed.empty();
+  report["hypothetical"] = plan.hypothetical();
   report["model"] = plan.model.name;
   report["topology"] = {{"name", plan.topology.slice.name},   {"shape", plan.topology.slice.shape},
                         {"slices", plan.topology.slices},     {"chips", plan.topology.chips()},
@@ -148,9 +148,9 @@ std::string plan_table(const PlanResult& result) {
   std::string text =
       fmt::format("{}: {} sequences of {} tokens a step on {}\n", printable(plan.model.name),
                   t.global_batch, t.sequence_length, mesh_line(plan));
-  if (!plan.allowed.empty())
+  if (plan.hypothetical())
     text += fmt::format("HYPOTHETICAL: MaxText refuses this plan; lifted: {}\n",
-                        fmt::join(plan.allowed, ", "));
+                        fmt::join(plan.lifted, ", "));
   text += "\nper device                      bytes\n";
   for (const std::string& category : state_categories()) {
     const Bytes bytes = result.state.on_device(category);
