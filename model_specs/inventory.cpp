@@ -61,15 +61,6 @@ std::vector<std::string> expert_kernel_axes(ExpertAxes mode, const Tensor& tenso
   return tensor.axes;
 }
 
-// The tensors of a layer as the state holds them, before stacking.
-std::vector<Tensor> state_tensors(const ModelSpec& spec, const LayerKind& kind, ExpertAxes mode) {
-  std::vector<Tensor> tensors = layer_tensors(spec, kind);
-  for (Tensor& tensor : tensors) {
-    if (tensor.role == TensorRole::expert_kernel) tensor.axes = expert_kernel_axes(mode, tensor);
-  }
-  return tensors;
-}
-
 // `tensor` of one layer as the stack of `layers` of them.
 Tensor stacked(Tensor tensor, const Segment& segment, std::int64_t scan_axis) {
   if (!segment.scanned) return tensor;
@@ -103,6 +94,14 @@ std::vector<Tensor> layer_tensors(const ModelSpec& spec, const LayerKind& kind) 
     append_hyper_connection_site(tensors, "mhc_mlp/", spec);
   }
   append(tensors, mlp_tensors(spec, kind.mlp));
+  return tensors;
+}
+
+std::vector<Tensor> state_tensors(const ModelSpec& spec, const LayerKind& kind, ExpertAxes mode) {
+  std::vector<Tensor> tensors = layer_tensors(spec, kind);
+  for (Tensor& tensor : tensors) {
+    if (tensor.role == TensorRole::expert_kernel) tensor.axes = expert_kernel_axes(mode, tensor);
+  }
   return tensors;
 }
 

@@ -66,6 +66,9 @@ struct StoredTensor {
 //   batch_split      expert_only, embed_moe, -       expert_only, -, embed_moe
 enum class ExpertAxes { by_expert, experts_on_fsdp, fsdp_2d, batch_split };
 
+// layer_tensors with the expert kernels' axes of that mode.
+std::vector<Tensor> state_tensors(const ModelSpec& spec, const LayerKind& kind, ExpertAxes mode);
+
 // The whole training state's tensors for `layout`; the stacked axis is inserted at `scan_axis`
 // (MaxText's param_scan_axis), or last where the tensor has fewer dimensions.
 std::vector<StoredTensor> stored_tensors(const ModelSpec& spec, const ScanLayout& layout,

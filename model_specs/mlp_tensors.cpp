@@ -5,11 +5,15 @@
 namespace meshsim {
 namespace {
 
+std::string up_name(std::int64_t i, std::int64_t up_projections) {
+  return up_projections == 1 ? "wi" : fmt::format("wi_{}", i);
+}
+
 // A dense MLP [D, F] (x up projections), [F, D] under `path`.
 void append_dense(std::vector<Tensor>& t, const std::string& path, std::int64_t D,
                   const DenseMlp& mlp) {
   for (std::int64_t i = 0; i < mlp.up_projections; ++i) {
-    const std::string name = mlp.up_projections == 1 ? "wi" : fmt::format("wi_{}", i);
+    const std::string name = up_name(i, mlp.up_projections);
     t.push_back({path + name + "/kernel", {D, mlp.width}, {"embed", "mlp"}});
     if (mlp.bias) t.push_back({path + name + "/bias", {mlp.width}, {"mlp"}, TensorRole::bias});
   }
@@ -36,12 +40,12 @@ void append_router(std::vector<Tensor>& t, const std::string& path, const ModelS
 void append_experts(std::vector<Tensor>& t, const std::string& path, std::int64_t D,
                     const MoeMlp& moe) {
   for (std::int64_t i = 0; i < moe.up_projections; ++i) {
-    t.push_back({path + fmt::format("wi_{}", i),
+    t.push_back({path + up_name(i, moe.up_projections),
                  {moe.experts, D, moe.width},
                  {"exp", "embed_moe", "mlp_moe"},
                  TensorRole::expert_kernel});
     if (moe.expert_bias) {
-      t.push_back({path + fmt::format("wi_{}_bias", i),
+      t.push_back({path + up_name(i, moe.up_projections) + "_bias",
                    {moe.experts, moe.width},
                    {"exp", "activation_mlp"},
                    TensorRole::bias});

@@ -1,0 +1,297 @@
+// Attention as MaxText executes it: projections, the core as `dot_product` or as a flash kernel,
+// the output.
+#include <algorithm>
+
+#include "model_specs/visibility.hpp"
+#include "program/layer_builder.hpp"
+#include "program/visited_blocks.hpp"
+#include "units/checked.hpp"
+
+namespace meshsim {
+namespace {
+
+const std::string path = "self_attention/";
+
+// The core: softmax(q k^T) v for `heads` heads, over raw tokens and compressed entries.
+struct Core {
+  std::int64_t heads, qk_width, v_width;
+  Names keys;     // symbols that hold keys and values
+  Names extra;    // read only: masks
+  Names weights;  // sinks
+  Visibility visibility;
+  std::int64_t ratio = 0;   // of compressed entries; 0: none
+  std::int64_t limit = -1;  // most entries a query attends to; -1: all visible ones
+};
+
+std::int64_t visible(const Core& core, std::int64_t S) {
+  const std::int64_t raw = visible_pairs(core.visibility, S);
+  return core.ratio == 0 ? raw : raw + compressed_pairs(core.ratio, core.limit, S);
+}
+
+Names with(Names names, const Names& more) {
+  names.insert(names.end(), more.begin(), more.end());
+  return names;
+}
+
+// Logits of every query against every key, then masks.
+void build_dot_product(LayerBuilder& build, const Core& core) {
+  const std::int64_t S = build.batch().length;
+  const std::int64_t products = build.batch().sequences * core.heads;
+  const std::int64_t keys = S + (core.ratio == 0 ? 0 : S / core.ratio);
+  const std::int64_t pairs =
+      checked_product({build.batch().sequences, visible(core, S), core.heads}, "visible pairs");
+  const FlopCount qk_flops(checked_product({2, pairs, core.qk_width}, "core FLOPs"));
+  const FlopCount pv_flops(checked_product({2, pairs, core.v_width}, "core FLOPs"));
+  const std::int64_t rows = checked_multiply(products, S, "attention rows");
+  build.activation("logits", rows, keys);
+  build.activation("probs", rows, keys);
+
+  const Matmul qk{products, S, core.qk_width, keys};
+  const Matmul pv{products, S, keys, core.v_width};
+  const Names queries_and_keys = with({"q"}, core.keys);
+  build.forward(
+      build.compute("core_qk", OpKind::attention, {qk}, qk_flops, queries_and_keys, {"logits"}));
+  build.backward(build.compute(
+      "core_qk_back", OpKind::attention,
+      {{products, S, keys, core.qk_width}, {products, keys, S, core.qk_width}}, qk_flops * 2,
+      with({"d_logits"}, queries_and_keys), gradients_of(queries_and_keys)));
+  build.vector("core_softmax", core.weights, with({"logits"}, core.extra), {"probs"}, {"probs"},
+               {"logits"});
+  const Names probs_and_keys = with({"probs"}, core.keys);
+  build.forward(
+      build.compute("core_pv", OpKind::attention, {pv}, pv_flops, probs_and_keys, {"context"}));
+  build.backward(build.compute(
+      "core_pv_back", OpKind::attention,
+      {{products, S, core.v_width, keys}, {products, keys, S, core.v_width}}, pv_flops * 2,
+      with({"d_context"}, probs_and_keys), gradients_of(probs_and_keys)));
+}
+
+// A flash kernel visits the blocks that hold a visible pair. Backward recomputes the logits: 5
+// products in a fused kernel, 7 in two kernels.
+void build_flash(LayerBuilder& build, const Core& core) {
+  const ResolvedConfig& config = build.plan().config;
+  const std::int64_t S = build.batch().length;
+  const std::int64_t products = build.batch().sequences * core.heads;
+  const BlockShape block{std::min(S, config.integer("sa_block_q")),
+                         std::min(S, config.integer("sa_block_kv"))};
+  const std::int64_t blocks =
+      visited_blocks(core.visibility, S, block) +
+      (core.ratio == 0 ? 0 : visited_compressed_blocks(core.ratio, S, block));
+  const std::int64_t count = checked_multiply(products, blocks, "attention blocks");
+  const std::int64_t pairs =
+      checked_product({build.batch().sequences, visible(core, S), core.heads}, "visible pairs");
+  const FlopCount flops(checked_product({2, pairs, core.qk_width + core.v_width}, "core FLOPs"));
+  build.activation("lse", build.T(), core.heads, DType::float32);
+
+  const Matmul logits{count, block.queries, core.qk_width, block.keys};
+  const Matmul values{count, block.queries, block.keys, core.v_width};
+  const Names inputs = with(with({"q"}, core.keys), core.extra);
+  build.forward(build.compute("core", OpKind::attention, {logits, values}, flops, inputs,
+                              {"context", "lse"}, core.weights));
+  const bool fused =
+      config.boolean("use_tokamax_splash") || config.boolean("sa_use_fused_bwd_kernel");
+  // Fused: QK^T, dP, dQ, dK, dV. In two kernels, QK^T and dP are computed twice.
+  const std::int64_t qk_products = fused ? 3 : 4;
+  const std::int64_t v_products = fused ? 2 : 3;
+  build.backward(build.compute("core_back", OpKind::attention,
+                               {{count * qk_products, block.queries, core.qk_width, block.keys},
+                                {count * v_products, block.queries, block.keys, core.v_width}},
+                               flops * 2, with(inputs, {"context", "lse", "d_context"}),
+                               gradients_of(with({"q"}, core.keys)), core.weights, core.weights));
+}
+
+void build_core(LayerBuilder& build, const Core& core) {
+  build.activation("context", build.T(), core.heads * core.v_width);
+  build.stage("core");
+  if (build.plan().config.text("attention") == "dot_product") {
+    build_dot_product(build, core);
+  } else {
+    build_flash(build, core);
+  }
+}
+
+void build_grouped_query(LayerBuilder& build, const Attention& attention,
+                         const GroupedQueryAttention& a, const std::string& input,
+                         const std::string& output) {
+  const std::int64_t T = build.T();
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t q = a.heads * a.head_dim;
+  const std::int64_t kv = a.kv_heads * a.head_dim;
+  build.activation("q_up", T, q);
+  build.activation("q", T, q);
+  build.activation("kv_raw", T, 2 * kv);
+  build.activation("kv", T, 2 * kv);
+  build.stage("qkv");
+  if (a.fused_qkv) {
+    build.linear("qkv", {path + "qkv_proj/kernel"}, {input}, {"q_up", "kv_raw"},
+                 {{1, T, D, q + 2 * kv}});
+  } else {
+    build.linear("query", {path + "query/kernel"}, {input}, {"q_up"}, {{1, T, D, q}});
+    build.linear("key_value", {path + "key/kernel", path + "value/kernel"}, {input}, {"kv_raw"},
+                 {{2, T, D, kv}});
+  }
+  Names weights;
+  if (a.bias && a.fused_qkv) weights = {path + "qkv_proj/bias"};
+  if (a.bias && !a.fused_qkv)
+    weights = {path + "query/bias", path + "key/bias", path + "value/bias"};
+  if (a.qk_norm == GroupedQueryAttention::QkNorm::weighted) {
+    weights.insert(weights.end(), {path + "query_norm/scale", path + "key_norm/scale"});
+  }
+  build.vector("rope", weights, {"q_up", "kv_raw"}, {"q", "kv"}, {"q_up", "kv_raw"},
+               {"q_up", "kv_raw"});
+  const Names sinks = a.sinks ? Names{path + "sinks"} : Names{};
+  build_core(build, {a.heads, a.head_dim, a.head_dim, {"kv"}, {}, sinks, attention.visibility});
+  build.stage("out");
+  build.linear("out", {path + "out/kernel"}, {"context"}, {output}, {{1, T, q, D}});
+  if (a.bias) build.vector("out_bias", {path + "out/bias"}, {}, {output}, {}, {output});
+}
+
+void build_latent(LayerBuilder& build, const Attention& attention, const LatentAttention& a,
+                  const std::string& input, const std::string& output) {
+  const std::int64_t T = build.T();
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t qk = a.qk_nope + a.qk_rope;
+  build.activation("q_up", T, a.heads * qk);
+  build.activation("q", T, a.heads * qk);
+  if (a.q_lora > 0) {
+    build.activation("q_lat", T, a.q_lora);
+    build.activation("q_latn", T, a.q_lora);
+    build.stage("q_a");
+    build.linear("q_a", {path + "wq_a/kernel"}, {input}, {"q_lat"}, {{1, T, D, a.q_lora}});
+    build.vector("q_norm", {path + "q_norm/scale"}, {"q_lat"}, {"q_latn"}, {"q_lat"}, {"q_lat"});
+    build.stage("q_b");
+    build.linear("q_b", {path + "wq_b/kernel"}, {"q_latn"}, {"q_up"},
+                 {{1, T, a.q_lora, a.heads * qk}});
+  } else {
+    build.stage("query");
+    build.linear("query", {path + "query/kernel"}, {input}, {"q_up"}, {{1, T, D, a.heads * qk}});
+  }
+  build.vector("q_rope", {}, {"q_up"}, {"q"}, {}, {"q_up"});
+  build.activation("kv_lat", T, a.kv_lora + a.qk_rope);
+  build.activation("kv_latn", T, a.kv_lora + a.qk_rope);
+  build.activation("kv_up", T, a.heads * (a.qk_nope + a.v_dim));
+  build.activation("kv", T, a.heads * (qk + a.v_dim));
+  build.stage("kv_a");
+  build.linear("kv_a", {path + "wkv_a/kernel"}, {input}, {"kv_lat"},
+               {{1, T, D, a.kv_lora + a.qk_rope}});
+  build.vector("kv_norm", {path + "kv_norm/scale"}, {"kv_lat"}, {"kv_latn"}, {"kv_lat"},
+               {"kv_lat"});
+  build.stage("kv_b");
+  build.linear("kv_b", {path + "wkv_b/kernel"}, {"kv_latn"}, {"kv_up"},
+               {{1, T, a.kv_lora, a.heads * (a.qk_nope + a.v_dim)}});
+  // The rotary part of the key is broadcast to all heads.
+  build.vector("kv_rope", {}, {"kv_up", "kv_latn"}, {"kv"}, {}, {"kv_up", "kv_latn"});
+  build_core(build, {a.heads, qk, a.v_dim, {"kv"}, {}, {}, attention.visibility});
+  build.stage("out");
+  build.linear("out", {path + "out/kernel"}, {"context"}, {output}, {{1, T, a.heads * a.v_dim, D}});
+}
+
+// Pools tokens into entries; returns nothing: symbols `entries` and what its backward needs.
+void build_pooling(LayerBuilder& build, const std::string& name, const CompressedAttention& a,
+                   std::int64_t channels, const std::string& input) {
+  const std::int64_t T = build.T();
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::string where = path + name + "/";
+  build.activation("pool_in", T, 2 * channels);
+  build.activation("entries", std::max<std::int64_t>(T / a.ratio, 1), a.head_dim);
+  build.stage("compressor");
+  build.linear("compressor", {where + "kv_proj/kernel", where + "gate_proj/kernel"}, {input},
+               {"pool_in"}, {{2, T, D, channels}});
+  build.vector("pool", {where + "position_bias", where + "kv_norm/scale"}, {"pool_in"}, {"entries"},
+               {"pool_in"}, {"pool_in"});
+}
+
+// Chooses the entries that each query attends to. Only indices leave it: no gradient comes back.
+void build_indexer(LayerBuilder& build, const CompressedAttention& a, const std::string& input) {
+  const std::int64_t T = build.T();
+  const std::int64_t S = build.batch().length;
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t width = a.indexer_heads * a.indexer_dim;
+  const std::int64_t entries = std::max<std::int64_t>(S / a.ratio, 1);
+  const std::string where = path + "csa_compressor/indexer/";
+  build.activation("index_q", T, width);
+  build.activation("index_kv", T, 4 * a.indexer_dim);
+  build.activation("index_weights", T, a.indexer_heads);
+  build.activation("index_entries", std::max<std::int64_t>(T / a.ratio, 1), a.indexer_dim);
+  build.activation("index_head_scores", T, a.indexer_heads * entries, DType::float32);
+  build.activation("index_scores", T, entries, DType::float32);
+  build.activation("mask", T, entries);
+  build.stage("indexer");
+  const std::vector<Matmul> projections{
+      {1, T, a.q_lora, width}, {2, T, D, 2 * a.indexer_dim}, {1, T, D, a.indexer_heads}};
+  build.forward(build.compute("indexer_proj", OpKind::matmul, projections, flops_of(projections),
+                              {"q_latn", input}, {"index_q", "index_kv", "index_weights"},
+                              {where + "q_proj/kernel", where + "kv_proj/kernel",
+                               where + "gate_proj/kernel", where + "weights_proj/kernel"}));
+  build.vector("indexer_pool", {where + "position_bias", where + "kv_norm/scale"}, {"index_kv"},
+               {"index_entries"}, {}, {});
+  const std::int64_t pairs =
+      checked_product({build.batch().sequences, compressed_pairs(a.ratio, -1, S), a.indexer_heads},
+                      "indexer pairs");
+  build.forward(build.compute(
+      "indexer_scores", OpKind::attention,
+      {{build.batch().sequences * a.indexer_heads, S, a.indexer_dim, entries}},
+      FlopCount(checked_product({2, pairs, a.indexer_dim + 1}, "indexer FLOPs")),
+      {"index_q", "index_entries", "index_weights"}, {"index_head_scores", "index_scores"}));
+  build.vector("indexer_top_k", {}, {"index_scores"}, {"mask"}, {}, {});
+}
+
+void build_compressed(LayerBuilder& build, const Attention& attention, const CompressedAttention& a,
+                      const std::string& input, const std::string& output) {
+  using Kind = CompressedAttention::Kind;
+  const std::int64_t T = build.T();
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t q = a.heads * a.head_dim;
+  build.activation("q_lat", T, a.q_lora);
+  build.activation("q_latn", T, a.q_lora);
+  build.activation("q_up", T, q);
+  build.activation("q", T, q);
+  build.activation("kv_raw", T, a.head_dim);
+  build.activation("kv", T, a.head_dim);
+  build.stage("q_a");
+  build.linear("q_a", {path + "wq_a/kernel"}, {input}, {"q_lat"}, {{1, T, D, a.q_lora}});
+  build.vector("q_norm", {path + "q_norm/scale"}, {"q_lat"}, {"q_latn"}, {"q_lat"}, {"q_lat"});
+  build.stage("q_b");
+  build.linear("q_b", {path + "wq_b/kernel"}, {"q_latn"}, {"q_up"}, {{1, T, a.q_lora, q}});
+  build.vector("q_rope", {}, {"q_up"}, {"q"}, {"q_up"}, {"q_up"});
+  build.stage("kv");
+  build.linear("kv", {path + "wkv/kernel"}, {input}, {"kv_raw"}, {{1, T, D, a.head_dim}});
+  build.vector("kv_norm", {path + "kv_norm/scale"}, {"kv_raw"}, {"kv"}, {"kv_raw"}, {"kv_raw"});
+  Core core{a.heads, a.head_dim,       a.head_dim,           {"kv"},
+            {},      {path + "sinks"}, attention.visibility, a.ratio};
+  if (a.kind == Kind::hca) build_pooling(build, "hca_compressor", a, a.head_dim, input);
+  if (a.kind == Kind::csa) {
+    build_pooling(build, "csa_compressor", a, 2 * a.head_dim, input);
+    build_indexer(build, a, input);
+    core.extra = {"mask"};
+    core.limit = a.indexer_topk;
+  }
+  if (a.kind != Kind::window_only) core.keys.emplace_back("entries");
+  build_core(build, core);
+  build.activation("attention_out", T, q);
+  build.activation("o_lat", T, a.o_groups * a.o_lora);
+  build.vector("rope_inverse", {}, {"context"}, {"attention_out"}, {}, {"context"});
+  build.stage("o_a");
+  build.linear("o_a", {path + "o_a_proj/kernel"}, {"attention_out"}, {"o_lat"},
+               {{a.o_groups, T, q / a.o_groups, a.o_lora}});
+  build.stage("o_b");
+  build.linear("o_b", {path + "o_b_proj/kernel"}, {"o_lat"}, {output},
+               {{1, T, a.o_groups * a.o_lora, D}});
+}
+
+}  // namespace
+
+void build_attention(LayerBuilder& build, const Attention& attention, const std::string& input,
+                     const std::string& output) {
+  build.activation(output, build.T(), build.plan().model.emb_dim);
+  if (const auto* gqa = std::get_if<GroupedQueryAttention>(&attention.form)) {
+    build_grouped_query(build, attention, *gqa, input, output);
+  } else if (const auto* mla = std::get_if<LatentAttention>(&attention.form)) {
+    build_latent(build, attention, *mla, input, output);
+  } else {
+    build_compressed(build, attention, std::get<CompressedAttention>(attention.form), input,
+                     output);
+  }
+}
+
+}  // namespace meshsim

@@ -1,0 +1,214 @@
+#include "program/emitter.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace meshsim {
+namespace {
+
+using AxesOf = std::vector<std::string> Weight::*;
+
+// The ids of `which` by the mesh axes that `axes` names; ids without any are left out.
+std::map<std::vector<std::string>, std::vector<std::size_t>> by_axes(
+    const LayerTemplate& layer, const std::vector<std::size_t>& which, AxesOf axes) {
+  std::map<std::vector<std::string>, std::vector<std::size_t>> groups;
+  for (const std::size_t id : which) {
+    const Weight& weight = layer.weights[id];
+    if (!(weight.*axes).empty()) groups[weight.*axes].push_back(id);
+  }
+  return groups;
+}
+
+Leaf collective_leaf(const LayerTemplate& layer, std::string name, Pass pass, Collective work) {
+  Leaf leaf;
+  leaf.name = std::move(name);
+  leaf.layer_kind = layer.layer_kind;
+  leaf.pass = pass;
+  leaf.work = std::move(work);
+  return leaf;
+}
+
+void append_unique(std::vector<BufferId>& ids, BufferId id) {
+  if (id != no_buffer && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+std::vector<std::size_t> weights_of(const LayerTemplate& layer, bool forward, bool backward) {
+  std::set<std::size_t> used;
+  const auto add = [&](const std::vector<std::size_t>& some) {
+    used.insert(some.begin(), some.end());
+  };
+  for (const Stage& stage : layer.stages) {
+    if (forward) add(stage.weights(false));
+    if (backward) add(stage.weights(true));
+  }
+  return {used.begin(), used.end()};
+}
+
+}  // namespace
+
+BufferId Emitter::buffer(std::string name, std::string category, Bytes bytes) {
+  program_.buffers.push_back({std::move(name), std::move(category), bytes});
+  return static_cast<BufferId>(program_.buffers.size()) - 1;
+}
+
+Instance Emitter::instance(const LayerTemplate& layer) {
+  return {&layer,
+          {},
+          std::vector<BufferId>(layer.weights.size(), no_buffer),
+          std::vector<BufferId>(layer.weights.size(), no_buffer)};
+}
+
+BufferId Emitter::symbol(Instance& instance, const std::string& name) {
+  if (const auto found = instance.symbols.find(name); found != instance.symbols.end())
+    return found->second;
+  const Symbol symbol = instance.layer->symbol(name);
+  return instance.symbols[name] =
+             buffer(instance.layer->layer_kind + " " + name, symbol.category, symbol.bytes);
+}
+
+std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
+                                         const std::vector<std::size_t>& which,
+                                         std::vector<BufferId>& weights, Pass pass) {
+  std::vector<ProgramNode> nodes;
+  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::gather_axes)) {
+    Collective work{CollectiveKind::all_gather, axes, layer.weights[ids.front()].gather_group, {}};
+    std::vector<BufferId> writes;
+    for (const std::size_t id : ids) {
+      work.payload += layer.weights[id].gathered;
+      if (weights[id] == no_buffer) {
+        weights[id] = buffer(layer.layer_kind + " " + layer.weights[id].name, "gathered_weights",
+                             layer.weights[id].gathered);
+      }
+      append_unique(writes, weights[id]);
+    }
+    Leaf leaf = collective_leaf(layer, "gather_weights", pass, std::move(work));
+    leaf.writes = std::move(writes);
+    nodes.push_back(leaf_node(std::move(leaf)));
+  }
+  return nodes;
+}
+
+std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
+                                         const std::vector<std::size_t>& which,
+                                         const std::vector<BufferId>& gradients, BufferId store) {
+  std::vector<ProgramNode> nodes;
+  const auto add = [&](CollectiveKind kind, const std::vector<std::string>& axes,
+                       const std::vector<std::size_t>& ids, bool scattered) {
+    const Weight& first = layer.weights[ids.front()];
+    Collective work{
+        kind,
+        axes,
+        kind == CollectiveKind::reduce_scatter ? first.gather_group : first.reduce_group,
+        {}};
+    std::vector<BufferId> reads;
+    for (const std::size_t id : ids) {
+      const Weight& weight = layer.weights[id];
+      work.payload += scattered ? Bytes(weight.local_gradient.value() / weight.gather_group)
+                                : weight.local_gradient;
+      append_unique(reads, gradients[id]);
+    }
+    const char* name =
+        kind == CollectiveKind::reduce_scatter ? "scatter_gradients" : "reduce_gradients";
+    Leaf leaf = collective_leaf(layer, name, Pass::backward, std::move(work));
+    leaf.reads = std::move(reads);
+    append_unique(leaf.writes, store);
+    nodes.push_back(leaf_node(std::move(leaf)));
+  };
+  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::gather_axes))
+    add(CollectiveKind::reduce_scatter, axes, ids, false);
+  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::reduce_axes))
+    add(CollectiveKind::all_reduce, axes, ids, true);
+  return nodes;
+}
+
+ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
+  Leaf leaf;
+  leaf.name = op.name;
+  leaf.layer_kind = instance.layer->layer_kind;
+  leaf.pass = pass;
+  leaf.work = op.work;
+  for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
+  for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
+  for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
+  for (const std::size_t id : op.gradients) {
+    const Weight& weight = instance.layer->weights[id];
+    if (!weight.gradient) continue;
+    if (instance.gradients[id] == no_buffer) {
+      instance.gradients[id] = buffer(instance.layer->layer_kind + " d " + weight.name,
+                                      "local_gradients", weight.local_gradient);
+    }
+    append_unique(leaf.writes, instance.gradients[id]);
+  }
+  return leaf_node(std::move(leaf));
+}
+
+ProgramNode Emitter::forward(Instance& instance, const Stage& stage, Pass pass,
+                             const std::vector<bool>* keep) {
+  std::vector<ProgramNode> main;
+  std::vector<ProgramNode> beside;
+  for (std::size_t i = 0; i < stage.forward.size(); ++i) {
+    if (keep == nullptr || (*keep)[i]) main.push_back(leaf(instance, stage.forward[i], pass));
+  }
+  for (std::size_t i = 0; i < stage.forward_beside.size(); ++i) {
+    if (keep == nullptr || (*keep)[stage.forward.size() + i])
+      beside.push_back(leaf(instance, stage.forward_beside[i], pass));
+  }
+  if (beside.empty()) return sequence(std::move(main));
+  if (main.empty()) return sequence(std::move(beside));
+  return parallel(sequence(std::move(main)), {sequence(std::move(beside))});
+}
+
+ProgramNode Emitter::backward(Instance& instance, const Stage& stage) {
+  std::vector<ProgramNode> main;
+  std::vector<ProgramNode> beside;
+  for (const OpTemplate& op : stage.backward) main.push_back(leaf(instance, op, Pass::backward));
+  for (const OpTemplate& op : stage.backward_beside)
+    beside.push_back(leaf(instance, op, Pass::backward));
+  if (beside.empty()) return sequence(std::move(main));
+  if (main.empty()) return sequence(std::move(beside));
+  return parallel(sequence(std::move(main)), {sequence(std::move(beside))});
+}
+
+ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
+                          std::vector<BufferId> reads, std::vector<BufferId> writes) {
+  Leaf leaf;
+  leaf.name = std::move(name);
+  leaf.layer_kind = std::move(layer_kind);
+  leaf.pass = pass;
+  Compute work;
+  work.hbm_bytes = hbm_bytes;
+  leaf.work = std::move(work);
+  leaf.reads = std::move(reads);
+  leaf.writes = std::move(writes);
+  return leaf_node(std::move(leaf));
+}
+
+std::vector<std::size_t> forward_weights(const LayerTemplate& layer) {
+  return weights_of(layer, true, false);
+}
+
+std::vector<std::size_t> backward_weights(const LayerTemplate& layer, bool remat) {
+  return weights_of(layer, remat, true);
+}
+
+std::vector<std::size_t> all_gradients(const LayerTemplate& layer) {
+  std::set<std::size_t> written;
+  for (const Stage& stage : layer.stages) {
+    for (const std::size_t id : stage.gradients()) {
+      if (layer.weights[id].gradient) written.insert(id);
+    }
+  }
+  return {written.begin(), written.end()};
+}
+
+Bytes gradient_bytes(const LayerTemplate& layer) {
+  // Trainable weights without a gradient (the indexer's) still meet the optimizer with zeros.
+  Bytes sum;
+  for (const Weight& weight : layer.weights) {
+    if (weight.trainable) sum += weight.gradient_shard;
+  }
+  return sum;
+}
+
+}  // namespace meshsim

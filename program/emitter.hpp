@@ -1,0 +1,64 @@
+// Turns stages into leaves: gives symbols, gathered weights and gradients their buffers.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "program/layer_template.hpp"
+
+namespace meshsim {
+
+inline constexpr BufferId no_buffer = -1;
+
+// One use of a layer template.
+struct Instance {
+  const LayerTemplate* layer = nullptr;
+  std::map<std::string, BufferId> symbols;
+  std::vector<BufferId> weights;    // gathered copies; no_buffer: used where it rests
+  std::vector<BufferId> gradients;  // of the working copies
+};
+
+class Emitter {
+ public:
+  explicit Emitter(StepProgram& program) : program_(program) {}
+
+  BufferId buffer(std::string name, std::string category, Bytes bytes);
+
+  Instance instance(const LayerTemplate& layer);
+
+  // The collectives that gather the weights `which` of `layer` into `weights`: one for each set of
+  // mesh axes.
+  std::vector<ProgramNode> gather(const LayerTemplate& layer, const std::vector<std::size_t>& which,
+                                  std::vector<BufferId>& weights, Pass pass);
+  // The collectives that reduce the gradients `which` into `store`.
+  std::vector<ProgramNode> reduce(const LayerTemplate& layer, const std::vector<std::size_t>& which,
+                                  const std::vector<BufferId>& gradients, BufferId store);
+
+  ProgramNode leaf(Instance& instance, const OpTemplate& op, Pass pass);
+  // A stage's operations with those beside them. `keep`: which to emit (forward, then
+  // forward_beside).
+  ProgramNode forward(Instance& instance, const Stage& stage, Pass pass,
+                      const std::vector<bool>* keep = nullptr);
+  ProgramNode backward(Instance& instance, const Stage& stage);
+
+  // Bandwidth-bound work on whole buffers, outside any template.
+  ProgramNode move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
+                   std::vector<BufferId> reads, std::vector<BufferId> writes);
+
+ private:
+  BufferId symbol(Instance& instance, const std::string& name);
+
+  StepProgram& program_;
+};
+
+// The weights that a layer's forward pass reads, and those of its backward pass, which may
+// recompute the forward one; the weights that receive gradients.
+std::vector<std::size_t> forward_weights(const LayerTemplate& layer);
+std::vector<std::size_t> backward_weights(const LayerTemplate& layer, bool remat);
+std::vector<std::size_t> all_gradients(const LayerTemplate& layer);
+
+// The resting gradients of a layer's weights, padded.
+Bytes gradient_bytes(const LayerTemplate& layer);
+
+}  // namespace meshsim

@@ -1,0 +1,216 @@
+#include "program/layer_builder.hpp"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include "topologies/layout.hpp"
+#include "units/checked.hpp"
+
+namespace meshsim {
+
+Names gradients_of(const Names& names) {
+  Names gradients;
+  for (const std::string& name : names) gradients.push_back("d_" + name);
+  return gradients;
+}
+
+FlopCount flops_of(const std::vector<Matmul>& matmuls) {
+  FlopCount flops;
+  for (const Matmul& p : matmuls)
+    flops += FlopCount(checked_product({2, p.count, p.m, p.k, p.n}, "FLOPs"));
+  return flops;
+}
+
+Symbol LayerTemplate::symbol(const std::string& name) const {
+  if (const auto found = symbols.find(name); found != symbols.end()) return found->second;
+  if (name.starts_with("d_")) {
+    Symbol gradient = symbol(name.substr(2));
+    gradient.category = "activation_gradients";
+    return gradient;
+  }
+  throw std::logic_error("layer template without symbol " + name);
+}
+
+std::vector<std::size_t> Stage::weights(bool backward_pass) const {
+  std::set<std::size_t> all;
+  for (const OpTemplate& op : backward_pass ? backward : forward)
+    all.insert(op.weights.begin(), op.weights.end());
+  return {all.begin(), all.end()};
+}
+
+std::vector<std::size_t> Stage::gradients() const {
+  std::set<std::size_t> all;
+  for (const OpTemplate& op : backward) all.insert(op.gradients.begin(), op.gradients.end());
+  return {all.begin(), all.end()};
+}
+
+std::vector<std::vector<bool>> needed_again(const LayerTemplate& layer, bool output) {
+  std::set<std::string> needed;
+  if (output) needed.insert(layer_output);
+  for (const Stage& stage : layer.stages) {
+    for (const auto* ops : {&stage.backward, &stage.backward_beside}) {
+      for (const OpTemplate& op : *ops) needed.insert(op.reads.begin(), op.reads.end());
+    }
+  }
+  std::vector<std::vector<bool>> keep(layer.stages.size());
+  for (std::size_t s = layer.stages.size(); s-- > 0;) {
+    const Stage& stage = layer.stages[s];
+    keep[s].assign(stage.forward.size() + stage.forward_beside.size(), false);
+    // Operations beside the main ones feed later stages only; the order among them is that of the
+    // lists.
+    const auto visit = [&](const OpTemplate& op, std::size_t at) {
+      const bool used = std::any_of(op.writes.begin(), op.writes.end(),
+                                    [&](const std::string& w) { return needed.contains(w); });
+      if (!used) return;
+      keep[s][at] = true;
+      needed.insert(op.reads.begin(), op.reads.end());
+    };
+    for (std::size_t i = stage.forward_beside.size(); i-- > 0;)
+      visit(stage.forward_beside[i], stage.forward.size() + i);
+    for (std::size_t i = stage.forward.size(); i-- > 0;) visit(stage.forward[i], i);
+  }
+  return keep;
+}
+
+LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,
+                           const std::vector<Tensor>& tensors, LocalBatch batch)
+    : plan_(plan), batch_(batch) {
+  layer_.layer_kind = std::move(layer_kind);
+  layer_.weights = local_weights(plan, tensors);
+}
+
+void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std::int64_t columns) {
+  activation(symbol, rows, columns, plan_.training.activations);
+}
+
+void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std::int64_t columns,
+                              DType dtype) {
+  const std::vector<std::int64_t> shape{rows, columns};
+  const Bytes bytes = padded_bytes(shape, dtype);
+  layer_.symbols[symbol] = {"activations", bytes, bytes};
+}
+
+void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t rows,
+                                     std::int64_t touched_rows, std::int64_t columns) {
+  activation(symbol, touched_rows, columns);
+  const Bytes touched = layer_.symbols[symbol].bytes;
+  activation(symbol, rows, columns);
+  layer_.symbols[symbol].touched = touched;
+}
+
+void LayerBuilder::stage(std::string name) {
+  layer_.stages.push_back({std::move(name), {}, {}, {}, {}});
+}
+void LayerBuilder::forward(OpTemplate op) { current().forward.push_back(std::move(op)); }
+void LayerBuilder::forward_beside(OpTemplate op) {
+  current().forward_beside.push_back(std::move(op));
+}
+void LayerBuilder::backward(OpTemplate op) {
+  current().backward.insert(current().backward.begin(), std::move(op));
+}
+void LayerBuilder::backward_beside(OpTemplate op) {
+  current().backward_beside.push_back(std::move(op));
+}
+
+std::size_t LayerBuilder::weight(const std::string& name) const {
+  for (std::size_t i = 0; i < layer_.weights.size(); ++i) {
+    if (layer_.weights[i].name == name) return i;
+  }
+  throw std::logic_error("layer template without weight " + name);
+}
+
+OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matmul> matmuls,
+                                 FlopCount model_flops, Names reads, Names writes,
+                                 const Names& weights, const Names& gradients) const {
+  OpTemplate op;
+  op.name = std::move(name);
+  Compute work;
+  work.kind = kind;
+  work.matmuls = std::move(matmuls);
+  work.model_flops = model_flops;
+  for (const Names* names : {&reads, &writes}) {
+    for (const std::string& symbol : *names) work.hbm_bytes += layer_.symbol(symbol).touched;
+  }
+  for (const std::string& w : weights) {
+    op.weights.push_back(weight(w));
+    work.hbm_bytes += layer_.weights[op.weights.back()].gathered;
+  }
+  for (const std::string& g : gradients) {
+    op.gradients.push_back(weight(g));
+    work.hbm_bytes += layer_.weights[op.gradients.back()].local_gradient;
+  }
+  op.reads = std::move(reads);
+  op.writes = std::move(writes);
+  op.work = std::move(work);
+  return op;
+}
+
+OpTemplate LayerBuilder::collective(std::string name, CollectiveKind kind,
+                                    std::vector<std::string> mesh_axes, Bytes payload, Names reads,
+                                    Names writes) const {
+  const std::int64_t group = shards(plan_.mesh, mesh_axes);
+  return {std::move(name),
+          Collective{kind, std::move(mesh_axes), group, payload},
+          std::move(reads),
+          std::move(writes),
+          {},
+          {}};
+}
+
+void LayerBuilder::linear(const std::string& name, const Names& weights, const Names& in,
+                          const Names& out, std::vector<Matmul> matmuls,
+                          std::optional<FlopCount> model_flops) {
+  const FlopCount flops = model_flops.value_or(flops_of(matmuls));
+  // dX = dY W^T: [m, n] x [n, k]; dW = X^T dY: [k, m] x [m, n].
+  std::vector<Matmul> input_gradient;
+  std::vector<Matmul> weight_gradient;
+  for (const Matmul& p : matmuls) {
+    input_gradient.push_back({p.count, p.m, p.n, p.k});
+    weight_gradient.push_back({p.count, p.k, p.m, p.n});
+  }
+  Names reads = in;
+  for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
+  backward(compute(name + "_dw", OpKind::matmul, std::move(weight_gradient), flops,
+                   std::move(reads), {}, {}, weights));
+  backward(compute(name + "_dx", OpKind::matmul, std::move(input_gradient), flops,
+                   gradients_of(out), gradients_of(in), weights));
+  forward(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights));
+}
+
+void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
+                                  const std::string& in, const Names& out,
+                                  std::vector<Matmul> matmuls, std::int64_t experts,
+                                  std::int64_t tile) {
+  const FlopCount flops = flops_of(matmuls);
+  const auto grouped = [&](std::string op_name, std::vector<Matmul> shapes, Names reads,
+                           Names writes, const Names& read_weights, const Names& gradients) {
+    OpTemplate op = compute(std::move(op_name), OpKind::grouped_matmul, std::move(shapes), flops,
+                            std::move(reads), std::move(writes), read_weights, gradients);
+    std::get<Compute>(op.work).groups = experts;
+    std::get<Compute>(op.work).group_tile = tile;
+    return op;
+  };
+  std::vector<Matmul> input_gradient;
+  for (const Matmul& p : matmuls) input_gradient.push_back({p.count, p.m, p.n, p.k});
+  forward(grouped(name, matmuls, {in}, out, weights, {}));
+  Names reads = gradients_of(out);
+  backward(grouped(name + "_dx", std::move(input_gradient), reads, {"d_" + in}, weights, {}));
+  reads.push_back(in);
+  // dW of each expert contracts its own rows: tiles run over the same rows as forward.
+  backward(grouped(name + "_dw", std::move(matmuls), std::move(reads), {}, {}, weights));
+}
+
+void LayerBuilder::vector(const std::string& name, const Names& weights, const Names& in,
+                          const Names& out, const Names& kept, const Names& of,
+                          FlopCount model_flops) {
+  forward(compute(name, OpKind::elementwise, {}, model_flops, in, out, weights));
+  if (of.empty()) return;
+  Names reads = kept;
+  for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
+  backward(compute(name + "_back", OpKind::elementwise, {}, model_flops * 2, std::move(reads),
+                   gradients_of(of), weights, weights));
+}
+
+}  // namespace meshsim

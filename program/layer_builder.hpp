@@ -1,0 +1,88 @@
+// Writing layer templates: one call per operation of the layer, forward and backward together.
+//
+// HBM bytes are those of what an operation reads and writes, each once, unless it says otherwise.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "program/layer_template.hpp"
+
+namespace meshsim {
+
+using Names = std::vector<std::string>;
+
+class LayerBuilder {
+ public:
+  LayerBuilder(const Plan& plan, std::string layer_kind, const std::vector<Tensor>& tensors,
+               LocalBatch batch);
+
+  const Plan& plan() const { return plan_; }
+  const LocalBatch& batch() const { return batch_; }
+  std::int64_t T() const { return batch_.tokens(); }
+
+  // Declares an activation [rows, columns] in the plan's dtype, or in `dtype`.
+  void activation(const std::string& symbol, std::int64_t rows, std::int64_t columns);
+  void activation(const std::string& symbol, std::int64_t rows, std::int64_t columns, DType dtype);
+
+  // A buffer of [rows, columns] of which only `touched_rows` carry data.
+  void padded_activation(const std::string& symbol, std::int64_t rows, std::int64_t touched_rows,
+                         std::int64_t columns);
+
+  // Opens a stage; what follows belongs to it.
+  void stage(std::string name);
+
+  // out = f(in) x weights, each product [m, k] x [k, n] in `matmuls`; f is elementwise and fused,
+  // in both passes. Backward gives the gradients of `in` and of the weights. The mathematics costs
+  // `model_flops`: by default, what is executed.
+  void linear(const std::string& name, const Names& weights, const Names& in, const Names& out,
+              std::vector<Matmul> matmuls, std::optional<FlopCount> model_flops = {});
+
+  // Routed rows: `model_rows` of the mathematics, spread over `experts` local experts.
+  void grouped_linear(const std::string& name, const Names& weights, const std::string& in,
+                      const Names& out, std::vector<Matmul> matmuls, std::int64_t experts,
+                      std::int64_t tile);
+
+  // Bandwidth-bound work. Backward reads `kept` and the gradients of `out`, and writes those of
+  // `gradients_of`.
+  void vector(const std::string& name, const Names& weights, const Names& in, const Names& out,
+              const Names& kept, const Names& gradients_of, FlopCount model_flops = {});
+
+  // Any operation, in either pass. Backward operations are put before those that the stage already
+  // has.
+  void forward(OpTemplate op);
+  void forward_beside(OpTemplate op);
+  void backward(OpTemplate op);
+  void backward_beside(OpTemplate op);
+
+  // Work whose HBM bytes are those that it touches of what it reads and writes.
+  OpTemplate compute(std::string name, OpKind kind, std::vector<Matmul> matmuls,
+                     FlopCount model_flops, Names reads, Names writes, const Names& weights = {},
+                     const Names& gradients = {}) const;
+  OpTemplate collective(std::string name, CollectiveKind kind, std::vector<std::string> mesh_axes,
+                        Bytes payload, Names reads, Names writes) const;
+
+  Symbol symbol(const std::string& name) const { return layer_.symbol(name); }
+  std::size_t weight(const std::string& name) const;
+  LayerTemplate take() { return std::move(layer_); }
+
+ private:
+  Stage& current() { return layer_.stages.back(); }
+
+  const Plan& plan_;
+  LocalBatch batch_;
+  LayerTemplate layer_;
+};
+
+// "d_" + each name.
+Names gradients_of(const Names& names);
+FlopCount flops_of(const std::vector<Matmul>& matmuls);
+
+// The parts of a layer.
+void build_attention(LayerBuilder& build, const Attention& attention, const std::string& input,
+                     const std::string& output);
+// Returns the symbols whose sum is the MLP's output.
+Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& input);
+
+}  // namespace meshsim

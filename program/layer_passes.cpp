@@ -1,0 +1,98 @@
+#include "program/layer_passes.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace meshsim {
+namespace {
+
+void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
+  for (ProgramNode& node : from) to.push_back(std::move(node));
+}
+
+bool any(const std::vector<bool>& flags) {
+  return std::find(flags.begin(), flags.end(), true) != flags.end();
+}
+
+}  // namespace
+
+std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
+                                               const std::vector<std::vector<bool>>* keep) {
+  const std::vector<Stage>& stages = instance.layer->stages;
+  std::vector<std::size_t> running;
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    if (keep == nullptr || any((*keep)[s])) running.push_back(s);
+  }
+  std::vector<ProgramNode> nodes;
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    const std::size_t s = running[i];
+    const std::vector<bool>* kept = keep == nullptr ? nullptr : &(*keep)[s];
+    if (ahead()) {
+      nodes.push_back(emit_.forward(instance, stages[s], pass, kept));
+      continue;
+    }
+    // A stage's copies end with the stage: the next use gathers anew.
+    if (i == 0)
+      append(nodes,
+             emit_.gather(*instance.layer, stages[s].weights(false), instance.weights, pass));
+    std::vector<BufferId> next(instance.weights.size(), no_buffer);
+    std::vector<ProgramNode> beside;
+    if (i + 1 < running.size())
+      beside = emit_.gather(*instance.layer, stages[running[i + 1]].weights(false), next, pass);
+    ProgramNode main = emit_.forward(instance, stages[s], pass, kept);
+    nodes.push_back(beside.empty() ? std::move(main)
+                                   : parallel(std::move(main), {sequence(std::move(beside))}));
+    instance.weights = std::move(next);
+  }
+  return nodes;
+}
+
+ProgramNode LayerPasses::forward(Instance& instance, Beside beside) {
+  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr));
+  if (beside.empty()) return main;
+  return parallel(std::move(main), {sequence(std::move(beside))});
+}
+
+std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, bool output) {
+  const std::vector<std::vector<bool>> keep = needed_again(*instance.layer, output);
+  return by_stage(instance, Pass::recompute, &keep);
+}
+
+std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {
+  const LayerTemplate& layer = *instance.layer;
+  std::vector<ProgramNode> nodes;
+  std::vector<std::size_t> pending;  // gradients of the stage before, to be reduced beside this one
+  const auto reduced = [&] { return emit_.reduce(layer, pending, instance.gradients, store); };
+  for (std::size_t s = layer.stages.size(); s-- > 0;) {
+    const Stage& stage = layer.stages[s];
+    if (stage.backward.empty() && stage.backward_beside.empty()) continue;
+    if (ahead()) {
+      nodes.push_back(emit_.backward(instance, stage));
+      continue;
+    }
+    const bool first = nodes.empty();
+    if (first)
+      append(nodes, emit_.gather(layer, stage.weights(true), instance.weights, Pass::backward));
+    std::vector<BufferId> next(instance.weights.size(), no_buffer);
+    std::vector<ProgramNode> beside;
+    for (std::size_t before = s; before-- > 0;) {
+      const Stage& following = layer.stages[before];
+      if (following.backward.empty() && following.backward_beside.empty()) continue;
+      beside = emit_.gather(layer, following.weights(true), next, Pass::backward);
+      break;
+    }
+    append(beside, reduced());
+    ProgramNode main = emit_.backward(instance, stage);
+    nodes.push_back(beside.empty() ? std::move(main)
+                                   : parallel(std::move(main), {sequence(std::move(beside))}));
+    instance.weights = std::move(next);
+    pending.clear();
+    for (const std::size_t id : stage.gradients()) {
+      if (layer.weights[id].gradient) pending.push_back(id);
+    }
+  }
+  if (!ahead()) append(nodes, reduced());
+  return nodes;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,41 @@
+// The forward and backward pass of one layer under either prefetch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "program/emitter.hpp"
+#include "program/lower.hpp"
+
+namespace meshsim {
+
+// What runs beside a layer under Prefetch::layer: collectives of its neighbours, in order.
+using Beside = std::vector<ProgramNode>;
+
+class LayerPasses {
+ public:
+  LayerPasses(Emitter& emit, Prefetch prefetch) : emit_(emit), prefetch_(prefetch) {}
+
+  bool ahead() const { return prefetch_ == Prefetch::layer; }
+
+  // The whole forward pass. Under Prefetch::layer the weights of `instance` must have been
+  // gathered.
+  ProgramNode forward(Instance& instance, Beside beside);
+
+  // Recomputation of what the backward pass needs and, with `output`, of the layer's output.
+  std::vector<ProgramNode> recompute(Instance& instance, bool output);
+
+  // The backward pass. `store` receives the reduced gradients; under Prefetch::layer reducing them
+  // is left to the caller.
+  std::vector<ProgramNode> backward(Instance& instance, BufferId store);
+
+ private:
+  // Stage by stage, each stage's weights gathered beside the stage before it.
+  std::vector<ProgramNode> by_stage(Instance& instance, Pass pass,
+                                    const std::vector<std::vector<bool>>* keep);
+
+  Emitter& emit_;
+  Prefetch prefetch_;
+};
+
+}  // namespace meshsim

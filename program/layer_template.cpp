@@ -1,0 +1,109 @@
+#include "program/layer_template.hpp"
+
+#include "program/layer_builder.hpp"
+#include "units/checked.hpp"
+
+namespace meshsim {
+namespace {
+
+Names with(Names names, const Names& more) {
+  names.insert(names.end(), more.begin(), more.end());
+  return names;
+}
+
+// One mixing site of the hyper-connections around a block that maps `u` to its outputs: the streams
+// of `in` collapse into u; the block's outputs are injected into the mixed streams of `out`.
+struct Site {
+  std::string path;     // "mhc_attention/"
+  std::string norm;     // of the collapsed stream
+  std::string in, out;  // streams
+  std::string u;
+};
+
+std::string coefficients(const Site& site) { return site.u + "_mix"; }
+
+void open_site(LayerBuilder& build, const Site& site) {
+  const std::int64_t k = build.plan().model.hyper_connections->streams;
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::string mix = coefficients(site);
+  build.activation(site.u, build.T(), D);
+  build.activation(mix, build.T(), 2 * k + 2 * k * k, DType::float32);
+  build.stage(site.path + "collapse");
+  const std::string& p = site.path;
+  const Names weights{
+      p + "mhc_norm/scale",   p + "pre_alpha",       p + "post_alpha", p + "res_alpha",
+      p + "pre_beta",         p + "post_beta",       p + "res_beta",   p + "pre_alpha_scale",
+      p + "post_alpha_scale", p + "res_alpha_scale", site.norm};
+  // Coefficients 2 kD (k^2 + 2k), collapse 2 kD.
+  const FlopCount flops(checked_product({build.T(), 2 * k * D, k * k + 2 * k + 1}, "mhc FLOPs"));
+  build.vector("collapse", weights, {site.in}, {site.u, mix}, {site.in, mix}, {site.in}, flops);
+}
+
+void close_site(LayerBuilder& build, const Site& site, const Names& outputs) {
+  const std::int64_t k = build.plan().model.hyper_connections->streams;
+  const std::int64_t D = build.plan().model.emb_dim;
+  build.activation(site.out, build.T(), k * D);
+  build.stage(site.path + "mix");
+  const Names inputs = with({site.in, coefficients(site)}, outputs);
+  // Injection kD, residual mixing 2 k^2 D.
+  const FlopCount flops(checked_product({build.T(), k * D, 2 * k + 1}, "mhc FLOPs"));
+  build.vector("mix", {}, inputs, {site.out}, inputs, inputs, flops);
+}
+
+void build_hyper_connected(LayerBuilder& build, const LayerKind& kind) {
+  const Site attention{"mhc_attention/", "pre_self_attention_layer_norm/scale", layer_input,
+                       "x_mid", "attention_in"};
+  open_site(build, attention);
+  build_attention(build, *kind.attention, "attention_in", "attention_result");
+  close_site(build, attention, {"attention_result"});
+  const Site mlp{"mhc_mlp/", "post_self_attention_layer_norm/scale", "x_mid", layer_output,
+                 "mlp_in"};
+  open_site(build, mlp);
+  close_site(build, mlp, build_mlp(build, kind.mlp, "mlp_in"));
+}
+
+Names norm_weights(const ModelSpec& model, const std::string& path) {
+  if (model.layer_norm) return {path + "/scale", path + "/bias"};
+  return {path + "/scale"};
+}
+
+// x_mid = x + attention(norm(x)); x_out = x_mid + mlp(norm(x_mid))
+void build_pre_norm(LayerBuilder& build, const LayerKind& kind) {
+  const ModelSpec& model = build.plan().model;
+  build.activation("attention_in", build.T(), model.emb_dim);
+  build.activation("x_mid", build.T(), model.emb_dim);
+  build.activation("mlp_in", build.T(), model.emb_dim);
+  build.activation(layer_output, build.T(), model.emb_dim);
+  build.stage("attention_norm");
+  build.vector("attention_norm", norm_weights(model, "pre_self_attention_layer_norm"),
+               {layer_input}, {"attention_in"}, {layer_input}, {layer_input});
+  build_attention(build, *kind.attention, "attention_in", "attention_result");
+  build.stage("attention_residual");
+  build.vector("attention_residual", {}, {layer_input, "attention_result"}, {"x_mid"}, {},
+               {layer_input, "attention_result"});
+  build.stage("mlp_norm");
+  build.vector("mlp_norm", norm_weights(model, "post_self_attention_layer_norm"), {"x_mid"},
+               {"mlp_in"}, {"x_mid"}, {"x_mid"});
+  const Names outputs = build_mlp(build, kind.mlp, "mlp_in");
+  build.stage("mlp_residual");
+  const Names inputs = with({"x_mid"}, outputs);
+  build.vector("mlp_residual", {}, inputs, {layer_output}, {}, inputs);
+}
+
+}  // namespace
+
+LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch) {
+  const ModelSpec& model = plan.model;
+  const std::string tag = attention_tag(kind) + "/" + mlp_tag(kind);
+  LayerBuilder build(plan, tag, plan_layer_tensors(plan, kind), batch);
+  const std::int64_t streams = model.hyper_connections ? model.hyper_connections->streams : 1;
+  build.activation(layer_input, build.T(), streams * model.emb_dim);
+  if (model.hyper_connections) {
+    build_hyper_connected(build, kind);
+  } else {
+    build_pre_norm(build, kind);
+  }
+  return build.take();
+}
+
+}  // namespace meshsim

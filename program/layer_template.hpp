@@ -1,0 +1,70 @@
+// A layer as stages, before it is laid into a schedule.
+//
+// A stage is a few operations that use the same weights, with its forward and its backward form.
+// Operations name what they read and write by symbols; "d_x" is the gradient of "x". Instantiating
+// a template gives each symbol a buffer. Because backward operations say what they read, it follows
+// which results must be kept, which operations a rematerialised layer repeats, and which of those
+// are dead code.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "program/local_shapes.hpp"
+#include "program/step_program.hpp"
+
+namespace meshsim {
+
+struct OpTemplate {
+  std::string name;
+  std::variant<Compute, Collective> work;
+  std::vector<std::string> reads, writes;
+  std::vector<std::size_t> weights;    // read, as indices into LayerTemplate::weights
+  std::vector<std::size_t> gradients;  // written: gradients of these weights
+};
+
+struct Stage {
+  std::string name;
+  std::vector<OpTemplate> forward;
+  std::vector<OpTemplate> forward_beside;  // collectives beside `forward`
+  std::vector<OpTemplate> backward;
+  std::vector<OpTemplate> backward_beside;
+
+  // The weights that the pass reads, ascending.
+  std::vector<std::size_t> weights(bool backward_pass) const;
+  // The weights whose gradients the backward pass writes, ascending.
+  std::vector<std::size_t> gradients() const;
+};
+
+struct Symbol {
+  std::string category;
+  Bytes bytes;    // of the buffer
+  Bytes touched;  // what an operation moves of it
+};
+
+struct LayerTemplate {
+  std::string layer_kind;
+  std::vector<Weight> weights;
+  std::vector<Stage> stages;
+  std::map<std::string, Symbol> symbols;  // gradients are not listed: d_x is as large as x
+
+  Symbol symbol(const std::string& name) const;
+};
+
+// The streams that layers hand on: symbols that every template has, of the same size in all of
+// them.
+inline constexpr const char* layer_input = "x";
+inline constexpr const char* layer_output = "x_out";
+
+// The decoder layer of `kind` for `batch`: DeepSeek-V4's, or a pre-norm transformer's.
+LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch);
+
+// Which forward operations of `layer` must run again if only its input was kept: those that lead to
+// what its backward pass reads, or, with `output`, to its output. Per stage, per operation
+// (forward_beside after forward).
+std::vector<std::vector<bool>> needed_again(const LayerTemplate& layer, bool output);
+
+}  // namespace meshsim

@@ -1,0 +1,45 @@
+// What one device holds of the batch and of a layer's weights.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model_specs/inventory.hpp"
+#include "plans/plan.hpp"
+
+namespace meshsim {
+
+// The sequences of one microbatch on one device.
+struct LocalBatch {
+  std::int64_t sequences = 0;
+  std::int64_t length = 0;  // S
+  std::int64_t tokens() const { return sequences * length; }
+};
+
+// Throws Error(invalid_input) if the devices cannot hold whole sequences.
+LocalBatch local_batch(const Plan& plan);
+
+// One weight of a layer: how it rests, how it is gathered for use, how its gradient is reduced.
+struct Weight {
+  std::string name;
+  bool trainable = true;
+  bool gradient = true;                  // a gradient reaches it
+  std::int64_t elements = 0;             // of one device's working copy, after the gather
+  std::vector<std::string> gather_axes;  // all-gather before use, reduce-scatter of the gradient
+  std::int64_t gather_group = 1;
+  std::vector<std::string>
+      reduce_axes;  // all-reduce of the gradient: batch axes that do not shard it
+  std::int64_t reduce_group = 1;
+  Bytes gathered;        // the working copy in the activations' dtype
+  Bytes local_gradient;  // the gradient of the working copy, in the weights' dtype
+  Bytes gradient_shard;  // what rests until the optimizer, padded
+};
+
+// The weights in `tensors`, in their order. Expert kernels stay split over the expert axis.
+std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors);
+
+// The tensors of one layer under the plan's expert sharding.
+std::vector<Tensor> plan_layer_tensors(const Plan& plan, const LayerKind& kind);
+
+}  // namespace meshsim

@@ -1,0 +1,67 @@
+#include "program/step_program.hpp"
+
+#include <utility>
+
+#include "units/checked.hpp"
+
+namespace meshsim {
+
+std::string_view name(Pass pass) {
+  switch (pass) {
+    case Pass::forward: return "forward";
+    case Pass::recompute: return "recompute";
+    case Pass::backward: return "backward";
+    case Pass::optimizer: return "optimizer";
+  }
+  return "";
+}
+
+std::string_view name(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::all_gather: return "all-gather";
+    case CollectiveKind::reduce_scatter: return "reduce-scatter";
+    case CollectiveKind::all_reduce: return "all-reduce";
+    case CollectiveKind::all_to_all: return "all-to-all";
+  }
+  return "";
+}
+
+Bytes Collective::sent() const {
+  // Shards are payload / n bytes; a payload that n does not divide has one short shard.
+  const Bytes once = payload - Bytes(payload.value() / group);
+  return kind == CollectiveKind::all_reduce ? once * 2 : once;
+}
+
+ProgramNode leaf_node(Leaf leaf) {
+  ProgramNode node;
+  node.kind = ProgramNode::Kind::leaf;
+  node.leaf = std::move(leaf);
+  return node;
+}
+
+ProgramNode sequence(std::vector<ProgramNode> children) {
+  ProgramNode node;
+  node.children = std::move(children);
+  return node;
+}
+
+ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside) {
+  if (beside.empty()) return main;
+  ProgramNode node;
+  node.kind = ProgramNode::Kind::parallel;
+  node.children.push_back(std::move(main));
+  for (ProgramNode& child : beside) node.children.push_back(std::move(child));
+  return node;
+}
+
+ProgramNode repeat(std::int64_t times, ProgramNode body) {
+  if (times == 0) return sequence({});
+  if (times == 1) return body;
+  ProgramNode node;
+  node.kind = ProgramNode::Kind::repeat;
+  node.times = times;
+  node.children.push_back(std::move(body));
+  return node;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,113 @@
+// A training step of one device as a program: what is computed, what is sent, and which buffers
+// live when.
+//
+// The program is a tree in the order in which the device runs it:
+//
+//   Leaf       one operation: work for the TensorCore, or a collective
+//   Sequence   children one after the other
+//   Parallel   the first child on the TensorCore; the others, collectives only, beside it. All
+//   start
+//              together, and it ends when all have ended: an asynchronous start and its done.
+//   Repeat     n times the same body: a scan, which is also XLA's scheduling boundary
+//
+// Time is when the leaves run, traffic is what the collectives send, memory is which buffers are
+// live in program order. All devices run the same program; counts are per device. Nothing here
+// knows a chip.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "model_specs/ops.hpp"
+#include "units/quantity.hpp"
+
+namespace meshsim {
+
+using BufferId = std::int32_t;
+
+// A region of HBM. Its life is from the first leaf that writes it to the last that reads or writes
+// it; a buffer that a Repeat uses but does not begin lives through the whole Repeat.
+struct Buffer {
+  std::string name;
+  std::string category;
+  Bytes bytes;
+};
+
+enum class Pass { forward, recompute, backward, optimizer };
+std::string_view name(Pass pass);
+
+// Work for the TensorCore.
+struct Compute {
+  OpKind kind = OpKind::elementwise;
+  std::vector<Matmul> matmuls;  // as executed: masked blocks and unused experts included
+  std::int64_t groups = 1;      // grouped_matmul: experts whose rows share `matmuls[i].m`
+  std::int64_t group_tile = 1;  // grouped_matmul: rows of a tile
+  FlopCount model_flops;        // of the mathematics
+  Bytes hbm_bytes;              // read and written
+};
+
+enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all };
+std::string_view name(CollectiveKind kind);
+
+// One collective over the devices that differ only in their place on `mesh_axes`.
+struct Collective {
+  CollectiveKind kind = CollectiveKind::all_gather;
+  std::vector<std::string> mesh_axes;
+  std::int64_t group = 1;  // devices that take part
+  Bytes payload;  // all_gather: the gathered output; reduce_scatter, all_reduce: the input;
+                  // all_to_all: what one device holds, its own share included
+
+  // What one device sends, which on balanced input is what it receives:
+  //   all_gather, reduce_scatter, all_to_all   payload (n - 1) / n
+  //   all_reduce                               twice that
+  Bytes sent() const;
+};
+
+struct Leaf {
+  std::string name;
+  std::string layer_kind;  // "csa", "global", ...
+  Pass pass = Pass::forward;
+  std::variant<Compute, Collective> work;
+  std::vector<BufferId> reads;
+  std::vector<BufferId> writes;
+};
+
+struct ProgramNode {
+  enum class Kind { leaf, sequence, parallel, repeat };
+  Kind kind = Kind::sequence;
+  Leaf leaf;                          // leaf
+  std::vector<ProgramNode> children;  // sequence, parallel; repeat: one
+  std::int64_t times = 1;             // repeat
+};
+
+ProgramNode leaf_node(Leaf leaf);
+ProgramNode sequence(std::vector<ProgramNode> children);
+// `main` alone if there is nothing beside it.
+ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside);
+// The body alone for times == 1; an empty sequence for 0.
+ProgramNode repeat(std::int64_t times, ProgramNode body);
+
+struct StepProgram {
+  ProgramNode root;
+  std::vector<Buffer> buffers;  // temporary ones: arguments are not among them
+  Bytes arguments;              // state and batch, live throughout
+  std::int64_t tokens = 0;      // per device and step
+  FlopCount model_flops;        // forward and backward of the mathematics, per device and step
+  std::vector<std::string> assumptions;
+};
+
+// Calls visit(leaf, times) for every leaf with the number of times it runs.
+template <class Visitor>
+void for_each_leaf(const ProgramNode& node, Visitor&& visit, std::int64_t times = 1) {
+  if (node.kind == ProgramNode::Kind::leaf) {
+    visit(node.leaf, times);
+    return;
+  }
+  const std::int64_t inner = node.kind == ProgramNode::Kind::repeat ? times * node.times : times;
+  for (const ProgramNode& child : node.children) for_each_leaf(child, visit, inner);
+}
+
+}  // namespace meshsim
