@@ -1,0 +1,81 @@
+// Closed forms of collectives on parts of torus axes.
+//
+//   w    bandwidth of a link in one direction      n_d, s_d   members and stride of the group on
+//   axis d b_d  what a chip can send along axis d: 2 w / s_d on a ring (both directions), w / s_d
+//   on a line; strided
+//        groups share their links with s_d - 1 others
+//
+//   all-gather, reduce-scatter   sent / sum_d b_d: every axis carries its share, all at once
+//   all-reduce                   a reduce-scatter and an all-gather
+//   all-to-all                   max_d load_d / w: dimension-ordered, all axes at once. With a
+//   payload D per chip, its
+//                                own share included, the busiest link of axis d carries
+//                                ring D floor(n^2/4) / (2 n) s_d, half-way ties split; line D
+//                                floor(n/2) ceil(n/2) / n s_d
+//   latency                      hops of the longest way: ring floor(n/2) s_d, line (n-1) s_d;
+//   summed over axes
+//
+// HBM beside the links: a gathered byte is written once and read once to be forwarded; a reduced
+// one is read, added to and written on the way.
+#include <algorithm>
+
+#include "cost_models/price.hpp"
+
+namespace meshsim {
+namespace {
+
+std::int64_t hops(const PhysicalPart& part) {
+  return (part.wraparound ? part.part / 2 : part.part - 1) * part.stride;
+}
+
+// In units of one link.
+double sending_links(const PhysicalPart& part) {
+  return (part.wraparound ? 2.0 : 1.0) / static_cast<double>(part.stride);
+}
+
+// The busiest link's share of one chip's all-to-all payload.
+double all_to_all_load(const PhysicalPart& part) {
+  const auto n = static_cast<double>(part.part);
+  const auto stride = static_cast<double>(part.stride);
+  const std::int64_t half = part.part / 2;
+  if (part.wraparound) return static_cast<double>(part.part * part.part / 4) / (2 * n) * stride;
+  return static_cast<double>(half * (part.part - half)) / n * stride;
+}
+
+double hbm_bytes_per_sent_byte(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::all_gather:
+    case CollectiveKind::all_to_all: return 2;
+    case CollectiveKind::reduce_scatter: return 3;
+    case CollectiveKind::all_reduce: return 2.5;  // half of its bytes reduce, half gather
+  }
+  return 2;
+}
+
+}  // namespace
+
+Price price(const Collective& work, const Machine& machine) {
+  const std::vector<PhysicalPart> parts = machine.parts(work.mesh_axes);
+  const double link = machine.ici_link.value();
+  const double sent = static_cast<double>(work.sent().value());
+  ResourceTimes times{};
+  times[hbm] = sent * hbm_bytes_per_sent_byte(work.kind) / machine.hbm.value() * 1e12;
+  double links = 0;
+  std::int64_t way = 0;
+  for (const PhysicalPart& part : parts) {
+    links += sending_links(part);
+    way += hops(part);
+  }
+  if (work.kind == CollectiveKind::all_reduce) way *= 2;
+  for (const PhysicalPart& part : parts) {
+    if (part.axis >= machine.physical_axes)
+      continue;  // the devices of one chip: no ICI between them
+    const double bytes = work.kind == CollectiveKind::all_to_all
+                             ? static_cast<double>(work.payload.value()) * all_to_all_load(part)
+                             : sent / links;
+    times[ici_0 + part.axis] += bytes / link * 1e12;
+  }
+  return priced(times, machine.hop_latency * way);
+}
+
+}  // namespace meshsim

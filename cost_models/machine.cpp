@@ -1,0 +1,85 @@
+#include "cost_models/machine.hpp"
+
+#include <fmt/format.h>
+
+#include <span>
+#include <stdexcept>
+
+#include "inputs/embedded.hpp"
+#include "inputs/fields.hpp"
+#include "inputs/yaml.hpp"
+
+namespace meshsim {
+
+std::span<const EmbeddedFile> embedded_cost_models();
+
+namespace {
+
+std::vector<Efficiency> read_efficiencies() {
+  const EmbeddedFile& file = embedded_cost_models().front();
+  const Node root = parse_yaml({std::string(file.path), std::string(file.text)});
+  Diagnostics faults;
+  std::vector<Efficiency> all;
+  for (const Member& member : root.members) {
+    Fields fields(member.value, member.key, faults);
+    Efficiency efficiency{member.key, fields.real("value"), fields.text("source")};
+    fields.finish();
+    if (!(efficiency.value > 0 && efficiency.value <= 1)) {
+      faults.add({member.where, member.key, "an efficiency lies in (0, 1]", {}});
+    }
+    all.push_back(std::move(efficiency));
+  }
+  faults.throw_if_any();
+  return all;
+}
+
+double efficiency(const std::vector<Efficiency>& all, std::string_view name) {
+  for (const Efficiency& one : all) {
+    if (one.name == name) return one.value;
+  }
+  throw std::logic_error(fmt::format("no efficiency {}", name));
+}
+
+}  // namespace
+
+std::vector<PhysicalPart> Machine::parts(const std::vector<std::string>& axes) const {
+  std::vector<PhysicalPart> all;
+  for (const std::string& axis : axes) {
+    bool known = false;
+    for (const AxisParts& candidate : mesh_axes) {
+      if (candidate.mesh_axis != axis) continue;
+      known = true;
+      all.insert(all.end(), candidate.parts.begin(), candidate.parts.end());
+    }
+    if (!known)
+      throw Error(ErrorKind::internal, fmt::format("no mesh axis {} on this machine", axis));
+  }
+  return all;
+}
+
+std::optional<std::string> not_priced(const Chip& chip) {
+  if (!chip.ici_link_bandwidth)
+    return fmt::format("step time on {}: its ICI link bandwidth is not published", chip.name);
+  return {};
+}
+
+Machine machine_of(const Plan& plan) {
+  const Chip& chip = *plan.topology.slice.chip;
+  Machine machine;
+  machine.efficiencies = read_efficiencies();
+  machine.matmul_peak = per_device(chip, chip.peak_bf16.value);
+  machine.matmul = machine.matmul_peak * efficiency(machine.efficiencies, "matmul");
+  machine.mxu_size = chip.mxu_size.value;
+  machine.hbm =
+      per_device(chip, chip.hbm_bandwidth.value) * efficiency(machine.efficiencies, "hbm");
+  machine.ici_link = chip.ici_link_bandwidth->value * efficiency(machine.efficiencies, "ici");
+  machine.hop_latency = chip.ici_hop_latency.value;
+  const Torus torus(plan.topology.slice);
+  machine.physical_axes = plan.topology.slice.shape.size();
+  for (const AxisFootprint& footprint : footprints(plan.placement, torus)) {
+    machine.mesh_axes.push_back({plan.mesh.axes[footprint.logical_axis].name, footprint.physical});
+  }
+  return machine;
+}
+
+}  // namespace meshsim

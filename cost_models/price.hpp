@@ -1,0 +1,44 @@
+// What an operation costs: how long it takes alone, and which share of each resource it then uses.
+//
+// A price is a breakdown. duration = max over resources of the time that the work needs of each,
+// plus latency; use[r] = time of resource r / duration. Operations that run together slow each
+// other where their uses of a resource sum to more than 1.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "cost_models/machine.hpp"
+#include "program/step_program.hpp"
+
+namespace meshsim {
+
+// The resources of a device. ICI is counted per physical torus axis: both directions of its links.
+enum Resource : std::size_t { tensor_core, hbm, ici_0, ici_1, ici_2, ici_3, resource_count };
+std::string_view name(Resource resource);
+
+using ResourceTimes = std::array<double, resource_count>;  // picoseconds
+
+// What sets the duration.
+enum class Bound { compute, memory, network, latency };
+std::string_view name(Bound bound);
+
+struct Price {
+  Picoseconds duration;
+  Bound bound = Bound::latency;
+  ResourceTimes times{};  // of each resource, at its full rate
+  Picoseconds latency;
+
+  double use(std::size_t resource) const {
+    return duration.value() == 0 ? 0 : times[resource] / static_cast<double>(duration.value());
+  }
+};
+
+Price price(const Compute& work, const Machine& machine);
+Price price(const Collective& work, const Machine& machine);
+Price price(const Leaf& leaf, const Machine& machine);
+
+// The price from resource times and latency.
+Price priced(const ResourceTimes& times, Picoseconds latency);
+
+}  // namespace meshsim
