@@ -10,11 +10,10 @@
 #include <exception>
 #include <new>
 #include <string>
-#include <vector>
 
 #include "cli/commands.hpp"
 #include "cli/exit_code.hpp"
-#include "inputs/nearest.hpp"
+#include "cli/help.hpp"
 #include "reports/document.hpp"
 #include "reports/output.hpp"
 
@@ -26,12 +25,6 @@ void say(const std::string& text) {
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-// The first word, if it is meant as a command and is none.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-' || !app.get_subcommands().empty()) return {};
-  return argv[1];
-}
-
 int run(int argc, char** argv) {
   CLI::App app{
       "Does a training plan for a TPU mesh fit, and what does it need?\n\n"
@@ -40,6 +33,7 @@ int run(int argc, char** argv) {
       "meshsim"};
   int result = meshsim::exit_done;
   app.set_version_flag("--version", fmt::format("meshsim {}", meshsim::version));
+  app.formatter(meshsim::help_format());
   app.require_subcommand(1);
   meshsim::add_fit(app, result);
   meshsim::add_simulate(app, result);
@@ -51,24 +45,14 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
     return result;
   } catch (const CLI::CallForHelp&) {
-    const std::vector<CLI::App*> chosen = app.get_subcommands();
-    meshsim::write_stdout(chosen.empty() ? app.help() : chosen.front()->help());
+    meshsim::write_stdout(app.help());  // of the command, if one was chosen
     return meshsim::exit_done;
   } catch (const CLI::CallForVersion& version) {
     meshsim::write_stdout(std::string(version.what()) + "\n");
     return meshsim::exit_done;
   } catch (const CLI::ParseError& error) {
-    if (const std::string word = unknown_command(app, argc, argv); !word.empty()) {
-      std::vector<std::string> names;
-      for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-      const std::string near = meshsim::did_you_mean(word, names);
-      say(fmt::format("error: '{}' is not a command\n  hint: {}", meshsim::printable(word),
-                      near.empty() ? "meshsim --help" : near));
-      return meshsim::exit_usage;
-    }
-    say(fmt::format(
-        "error: {}\n  hint: meshsim {}--help", meshsim::printable(error.what()),
-        app.get_subcommands().empty() ? "" : app.get_subcommands().front()->get_name() + " "));
+    const auto [what, hint] = meshsim::complaint_about(app, argc, argv, error);
+    say(fmt::format("error: {}\n  hint: {}", meshsim::printable(what), meshsim::printable(hint)));
     return meshsim::exit_usage;
   }
 }

@@ -8,11 +8,18 @@
 
 namespace meshsim {
 
+std::function<std::string(const std::string&)> not_empty() {
+  return [](const std::string& value) {
+    return value.empty() ? std::string("must not be empty") : std::string();
+  };
+}
+
 std::shared_ptr<OutputOptions> add_output_options(CLI::App& command) {
   auto options = std::make_shared<OutputOptions>();
   command.add_option("-o,--output", options->format, "table (default) or json")->type_name("FORM");
   command.add_option("--out", options->file, "write the report to FILE, whole or not at all")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty());
   return options;
 }
 

@@ -18,6 +18,9 @@ struct OutputOptions {
   std::string file;  // empty: standard output
 };
 
+// A check for options whose value must be something: "" would read as "not given".
+std::function<std::string(const std::string&)> not_empty();
+
 std::shared_ptr<OutputOptions> add_output_options(CLI::App& command);
 
 // Writes one of the two forms of a finished report.

@@ -8,6 +8,8 @@
 #include <CLI/Formatter.hpp>
 #include <string_view>
 
+#include "cli/output_options.hpp"
+
 namespace meshsim {
 namespace {
 
@@ -68,7 +70,7 @@ PlanRequest PlanOptions::request() const {
   request.environment = maxtext_environment();
   request.hf_config = hf_config;
   request.assignments = words;
-  if (!words.empty() && words.front().find('=') == std::string::npos) {
+  if (!words.empty() && !words.front().empty() && words.front().find('=') == std::string::npos) {
     request.config_file = words.front();
     request.assignments.erase(request.assignments.begin());
   }
@@ -92,7 +94,6 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
       ->type_name("SHAPE");
   command.add_option("--software", options->software, "a feature of the run's XLA settings")
       ->type_name("NAME=VALUE")
-      ->expected(1)
       ->allow_extra_args(false);
   command.add_option("--routing", options->routing, "balanced")->type_name("LAW");
   command.add_option("--hash-table", options->hash_table, "zeros, random or md5")
@@ -101,10 +102,12 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
   command.add_option("--allow", options->allow, "lift refusals of MaxText for a what-if")
       ->type_name("ID[,ID]")
       ->delimiter(',')
-      ->expected(1)
       ->allow_extra_args(false);
   command.add_option("--hf", options->hf_config, "the model is a Hugging Face config.json")
       ->type_name("FILE");
+  for (CLI::Option* option : command.get_options()) {
+    if (!option->get_positional()) option->check(not_empty());
+  }
   return options;
 }
 

@@ -83,8 +83,10 @@ class Resolver {
   const KeyInfo* accept(const std::string& key, const Node& value, Location where) {
     const KeyInfo* info = table_.find(key);
     if (info == nullptr) {
+      constexpr std::size_t longest = 60;
+      const std::string shown = key.size() > longest ? key.substr(0, longest) + "..." : key;
       faults_.add(
-          {std::move(where), key, "is not a MaxText key", did_you_mean(key, table_.names())});
+          {std::move(where), shown, "is not a MaxText key", did_you_mean(key, table_.names())});
       return nullptr;
     }
     if (info->use == KeyUse::derived) {
@@ -148,7 +150,7 @@ class Resolver {
       if (equals == std::string::npos || equals == 0) {
         faults_.add({{from},
                      {},
-                     fmt::format("'{}' is not key=value", assignment),
+                     fmt::format("{} is not key=value", in_quotes(assignment)),
                      position == 1 ? "a config file comes first and must exist" : ""});
         continue;
       }
@@ -204,6 +206,11 @@ class Resolver {
   void read_model() {
     const Node& named = model_name();
     if (!request_.hf_config.empty()) {
+      if (named.where.file.starts_with('<')) {  // a file's model_name may stand below a flag
+        throw Error(ErrorKind::invalid_input,
+                    Diagnostic{named.where, "model_name", "and --hf both name a model",
+                               "keep one of the two"});
+      }
       config_.model = read_hf_config(request_.hf_config);
     } else if (named.text != "default") {
       config_.model = find_named_model(named);
