@@ -12,18 +12,29 @@
 namespace meshsim {
 namespace {
 
+Fidelity parse_fidelity(const std::string& text) {
+  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
+    if (text == name(fidelity)) return fidelity;
+  }
+  throw Error(ErrorKind::usage, "--fidelity " + printable(text) + " is not known",
+              "closed-form or event");
+}
+
 // Both commands walk the same way; only `fit` answers by its exit code.
 void add_plan_command(CLI::App& app, const char* name, const char* description,
                       bool verdict_is_exit_code, int& result) {
   CLI::App* command = app.add_subcommand(name, description);
   auto plan_options = add_plan_options(*command);
   auto output = add_output_options(*command);
+  auto fidelity = std::make_shared<std::string>("closed-form");
+  command->add_option("--fidelity", *fidelity, "closed-form (default) or event")->type_name("KIND");
   command->callback([=, &result] {
     const Plan plan = make_plan(plan_options->request());
-    const PlanResult evaluated = evaluate(plan);
+    const Evaluation evaluation = evaluate(plan, parse_fidelity(*fidelity));
     emit(
-        *output, [&] { return plan_json(evaluated, name); }, [&] { return plan_table(evaluated); });
-    const bool negative = verdict_is_exit_code && evaluated.verdict() == Verdict::does_not_fit;
+        *output, [&] { return plan_json(evaluation, name); },
+        [&] { return plan_table(evaluation); });
+    const bool negative = verdict_is_exit_code && evaluation.verdict() == Verdict::does_not_fit;
     result = negative ? exit_negative_verdict : exit_done;
   });
 }

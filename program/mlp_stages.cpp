@@ -234,14 +234,30 @@ void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string
   if (moe.expert_bias)
     build.vector("experts_up_bias", up_names(block, moe.up_projections, "_bias"), {}, hidden, {},
                  hidden);
+  // out = hidden wo, y = sum_e w_e out_e. The gradient of out is w_e dy: a product of two small
+  // arrays that is fused into the products that read it, and never stored.
   build.stage("experts_down");
-  build.linear("experts_down", {block + "wo"}, hidden, {"expert_out"}, {{moe.experts, T, F, D}},
-               down);
+  const Names wo{block + "wo"};
+  const Names fused_gradient{"d_routed_out", "routing"};
+  Names kept = hidden;
+  kept.insert(kept.end(), fused_gradient.begin(), fused_gradient.end());
+  build.forward(build.compute("experts_down", OpKind::matmul, {{moe.experts, T, F, D}}, down,
+                              hidden, {"expert_out"}, wo));
+  build.backward(build.compute("experts_down_dw", OpKind::matmul, {{moe.experts, F, T, D}}, down,
+                               kept, {}, {}, wo));
+  build.backward(build.compute("experts_down_dx", OpKind::matmul, {{moe.experts, T, D, F}}, down,
+                               fused_gradient, gradients_of(hidden), wo));
   if (moe.expert_bias)
-    build.vector("experts_down_bias", {block + "wo_bias"}, {}, {"expert_out"}, {}, {"expert_out"});
+    build.forward(build.compute("experts_down_bias", OpKind::elementwise, {}, {}, {},
+                                {"expert_out"}, {block + "wo_bias"}));
+  if (moe.expert_bias)
+    build.backward(build.compute("experts_down_bias_back", OpKind::elementwise, {}, {},
+                                 fused_gradient, {}, {}, {block + "wo_bias"}));
   build.stage("combine");
-  build.vector("combine", {}, {"expert_out", "routing"}, {"routed_out"}, {"expert_out", "routing"},
-               {"expert_out", "routing"});
+  build.forward(build.compute("combine", OpKind::elementwise, {}, {}, {"expert_out", "routing"},
+                              {"routed_out"}));
+  build.backward(build.compute("combine_back", OpKind::elementwise, {}, {},
+                               {"expert_out", "routing", "d_routed_out"}, {"d_routing"}));
   if (moe.shared_width > 0) {
     build.stage("shared");
     build_shared(build, moe, input);

@@ -1,30 +1,19 @@
-// What a plan needs, as JSON and as a table with a verdict in the last lines.
+// A plan's step as JSON and as a table with the verdict in its last lines.
 #pragma once
 
 #include <string>
+#include <string_view>
 
-#include "plans/state.hpp"
 #include "reports/document.hpp"
+#include "sim/evaluation.hpp"
 
 namespace meshsim {
 
-enum class Verdict { fits, does_not_fit };
-std::string_view name(Verdict verdict);
+// Schema https://meshsim.dev/schema/plan/1; `kind` is "fit" or "simulate". Where the step is not
+// modelled, `step_time_ps` and what follows from it are null and `time` and `collectives` are
+// empty.
+Json plan_json(const Evaluation& evaluation, std::string_view kind);
 
-struct PlanResult {
-  const Plan& plan;
-  TrainingState state;
-
-  Bytes hbm_usable() const;  // per device
-  Bytes peak() const;        // per device
-  Verdict verdict() const;
-};
-
-// The memory of `plan`. Its assumptions say what stands for figures that no source states.
-PlanResult evaluate(const Plan& plan);
-
-// Schema https://meshsim.dev/schema/plan/1; `kind` is "fit" or "simulate".
-Json plan_json(const PlanResult& result, std::string_view kind);
-std::string plan_table(const PlanResult& result);
+std::string plan_table(const Evaluation& evaluation);
 
 }  // namespace meshsim

@@ -1,0 +1,119 @@
+#include "sim/evaluation.hpp"
+
+#include <fmt/format.h>
+
+#include "cost_models/machine.hpp"
+#include "sim/closed_form.hpp"
+#include "sim/event_engine.hpp"
+
+namespace meshsim {
+namespace {
+
+const Chip& chip_of(const Plan& plan) { return *plan.topology.slice.chip; }
+
+Step step_of(const Plan& plan, Fidelity fidelity, Bytes available) {
+  Step step;
+  step.program = lower(plan, Prefetch::layer);
+  step.memory = memory_peak(step.program);
+  if (step.memory.temp > available) {
+    step.prefetch = Prefetch::kernel;
+    step.program = lower(plan, Prefetch::kernel);
+    step.memory = memory_peak(step.program);
+  }
+  const Machine machine = machine_of(plan);
+  step.timeline = fidelity == Fidelity::event ? simulate_events(step.program, machine)
+                                              : closed_form(step.program, machine);
+  step.traffic = traffic(step.program);
+  const double time = seconds(step.timeline.total);
+  step.mfu =
+      static_cast<double>(step.program.model_flops.value()) / (machine.matmul_peak.value() * time);
+  step.tokens_per_s_per_device = static_cast<double>(step.program.tokens) / time;
+  return step;
+}
+
+void add_assumptions(Evaluation& result) {
+  const Plan& plan = *result.plan;
+  if (!chip_of(plan).hbm_usable) {
+    result.assumptions.push_back(fmt::format(
+        "usable HBM of {} is not published: the physical HBM stands for it", chip_of(plan).name));
+  }
+  if (!result.step) {
+    result.assumptions.emplace_back(
+        "peak_bytes is the state and the batch: the floor of what a step needs");
+    return;
+  }
+  const bool ahead = result.step->prefetch == Prefetch::layer;
+  result.assumptions.push_back(
+      ahead ? "weights are gathered one layer ahead, gradients reduced one layer behind"
+            : "memory is short: weights are gathered one kernel ahead, gradients reduced one "
+              "kernel behind");
+  for (const Efficiency& efficiency : machine_of(plan).efficiencies) {
+    result.assumptions.push_back(fmt::format("{} reaches {:.0f} % of its peak: {}", efficiency.name,
+                                             100 * efficiency.value, efficiency.source));
+  }
+  result.assumptions.emplace_back("balanced routing: every expert receives as many rows");
+}
+
+void add_not_modelled(Evaluation& result) {
+  for (std::string& text : not_modelled(result.plan->topology))
+    result.not_modelled.push_back(std::move(text));
+  if (!result.step) {
+    result.not_modelled.emplace_back(
+        "activations, gradients and other temporary buffers of the step");
+    return;
+  }
+  result.not_modelled.emplace_back(
+      "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
+  result.not_modelled.emplace_back("routing imbalance");
+  result.not_modelled.emplace_back(
+      "padding and fragmentation of temporary buffers beyond their layout");
+}
+
+}  // namespace
+
+std::string_view name(Fidelity fidelity) {
+  return fidelity == Fidelity::event ? "event" : "closed-form";
+}
+
+std::string_view name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::fits: return "fits";
+    case Verdict::does_not_fit: return "does_not_fit";
+    case Verdict::inconclusive: return "inconclusive";
+  }
+  return "";
+}
+
+Bytes Evaluation::hbm_usable() const {
+  const Chip& chip = chip_of(*plan);
+  return per_device(chip, chip.hbm_usable ? chip.hbm_usable->value : chip.hbm_physical.value);
+}
+
+Bytes Evaluation::temp() const { return step ? step->memory.temp : Bytes(); }
+
+Verdict Evaluation::verdict() const {
+  if (peak() > hbm_usable()) return Verdict::does_not_fit;
+  return step ? Verdict::fits : Verdict::inconclusive;
+}
+
+Evaluation evaluate(const Plan& plan, Fidelity fidelity) {
+  Evaluation result;
+  result.plan = &plan;
+  result.fidelity = fidelity;
+  result.state = training_state(plan);
+  result.assumptions = plan.assumptions;
+  std::optional<std::string> missing = not_lowered(plan);
+  if (!missing) missing = not_priced(chip_of(plan));
+  if (missing) {
+    result.not_modelled.push_back(*missing);
+  } else {
+    const Bytes usable = result.hbm_usable();
+    const Bytes arguments = result.state.arguments();
+    result.step = step_of(plan, fidelity, arguments < usable ? usable - arguments : Bytes());
+  }
+  add_assumptions(result);
+  add_not_modelled(result);
+  return result;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,51 @@
+// One plan, walked all the way: state, program, memory, time.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plans/state.hpp"
+#include "program/live_memory.hpp"
+#include "program/lower.hpp"
+#include "sim/timeline.hpp"
+#include "sim/traffic.hpp"
+
+namespace meshsim {
+
+enum class Fidelity { closed_form, event };
+std::string_view name(Fidelity fidelity);
+
+enum class Verdict { fits, does_not_fit, inconclusive };
+std::string_view name(Verdict verdict);
+
+// The step of a plan that can be lowered and priced.
+struct Step {
+  Prefetch prefetch = Prefetch::layer;
+  StepProgram program;
+  MemoryPeak memory;
+  Timeline timeline;
+  std::vector<CollectiveTraffic> traffic;
+  double mfu = 0;  // model FLOPs over peak FLOPs of the step
+  double tokens_per_s_per_device = 0;
+};
+
+struct Evaluation {
+  const Plan* plan = nullptr;
+  Fidelity fidelity = Fidelity::closed_form;
+  TrainingState state;
+  std::optional<Step> step;  // absent: see not_modelled
+  std::vector<std::string> assumptions;
+  std::vector<std::string> not_modelled;
+
+  Bytes hbm_usable() const;  // per device
+  Bytes temp() const;
+  Bytes peak() const { return state.arguments() + temp(); }
+  Verdict verdict() const;
+};
+
+// Gathers weights a layer ahead; if the step then does not fit, a kernel ahead, as XLA does under
+// memory pressure. `plan` must outlive the result.
+Evaluation evaluate(const Plan& plan, Fidelity fidelity);
+
+}  // namespace meshsim

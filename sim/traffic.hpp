@@ -1,0 +1,23 @@
+// What a step's collectives send.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "program/step_program.hpp"
+
+namespace meshsim {
+
+struct CollectiveTraffic {
+  std::string name;       // "gather_weights"
+  std::string mesh_axis;  // "fsdp+expert"
+  CollectiveKind kind = CollectiveKind::all_gather;
+  std::int64_t count = 0;
+  Bytes payload;  // summed, see Collective::payload
+  Bytes sent;     // by one device, summed
+};
+
+// One entry per name, mesh axes and kind, in the order of first use.
+std::vector<CollectiveTraffic> traffic(const StepProgram& program);
+
+}  // namespace meshsim
