@@ -8,6 +8,7 @@
 #include "cli/plan_options.hpp"
 #include "reports/output.hpp"
 #include "reports/plan_report.hpp"
+#include "studies/fixes.hpp"
 
 namespace meshsim {
 namespace {
@@ -29,12 +30,16 @@ void add_plan_command(CLI::App& app, const char* name, const char* description,
   auto fidelity = std::make_shared<std::string>("closed-form");
   command->add_option("--fidelity", *fidelity, "closed-form (default) or event")->type_name("KIND");
   command->callback([=, &result] {
-    const Plan plan = make_plan(plan_options->request());
+    const PlanRequest request = plan_options->request();
+    const Plan plan = make_plan(request);
     const Evaluation evaluation = evaluate(plan, parse_fidelity(*fidelity));
+    const bool too_large = evaluation.verdict() == Verdict::does_not_fit;
+    const std::vector<Fix> fixes =
+        too_large ? cheapest_fixes(request, evaluation) : std::vector<Fix>{};
     emit(
-        *output, [&] { return plan_json(evaluation, name); },
-        [&] { return plan_table(evaluation); });
-    const bool negative = verdict_is_exit_code && evaluation.verdict() == Verdict::does_not_fit;
+        *output, [&] { return plan_json(evaluation, name, fixes); },
+        [&] { return plan_table(evaluation, fixes); });
+    const bool negative = verdict_is_exit_code && too_large;
     result = negative ? exit_negative_verdict : exit_done;
   });
 }

@@ -76,6 +76,18 @@ Json collectives_json(const Step& step) {
   return collectives;
 }
 
+Json fixes_json(const std::vector<Fix>& fixes) {
+  Json all = Json::array();
+  for (const Fix& fix : fixes) {
+    all.push_back({{"change", fix.change},
+                   {"command", fix.command},
+                   {"fits", fix.fits},
+                   {"bytes_saved", fix.bytes_saved.value()},
+                   {"step_time_ps", fix.step_time ? Json(fix.step_time->value()) : Json(nullptr)}});
+  }
+  return all;
+}
+
 void add_step(const std::optional<Step>& step, Json& report) {
   report["step_time_ps"] = step ? Json(step->timeline.total.value()) : Json(nullptr);
   report["tokens_per_s_per_device"] = step ? Json(step->tokens_per_s_per_device) : Json(nullptr);
@@ -87,7 +99,7 @@ void add_step(const std::optional<Step>& step, Json& report) {
 
 }  // namespace
 
-Json plan_json(const Evaluation& evaluation, std::string_view kind) {
+Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::vector<Fix>& fixes) {
   const Plan& plan = *evaluation.plan;
   Json report = report_head("plan");
   report["kind"] = kind;
@@ -111,6 +123,7 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind) {
   report["memory"] = memory_json(evaluation);
   report["time"] = evaluation.step ? time_json(*evaluation.step) : Json::array();
   report["collectives"] = evaluation.step ? collectives_json(*evaluation.step) : Json::array();
+  report["fixes"] = fixes_json(fixes);
   report["tensors"] = tensors_json(evaluation);
   report["resolved"] = resolved_json(plan.config);
   report["assumptions"] = evaluation.assumptions;

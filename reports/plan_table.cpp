@@ -178,16 +178,31 @@ std::string verdict(const Evaluation& evaluation) {
   return text;
 }
 
+// "cheapest fix: remat_policy=full (-18.20 GiB, fits, +6 % step)"
+std::string fix_lines(const Evaluation& evaluation, const std::vector<Fix>& fixes) {
+  std::string text;
+  for (const Fix& fix : fixes) {
+    text += fmt::format("{}: {} (-{}, {}", text.empty() ? "cheapest fix" : "        then",
+                        fix.change, in_gib(fix.bytes_saved), fix.fits ? "fits" : "still too large");
+    if (fix.step_time && evaluation.step) {
+      text += fmt::format(", {:+.0f} % step",
+                          100 * (*fix.step_time / evaluation.step->timeline.total - 1));
+    }
+    text += ")\n";
+  }
+  return text;
+}
+
 }  // namespace
 
-std::string plan_table(const Evaluation& evaluation) {
+std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes) {
   std::string text = headline(evaluation) + "\n";
   if (evaluation.step)
     text += time_table(*evaluation.step) + "\n" + traffic_table(*evaluation.step) + "\n";
   text += memory_table(evaluation) + "\n" + largest(evaluation) + "\n";
   text += listed("assumed", evaluation.assumptions);
   text += listed("not modelled", evaluation.not_modelled);
-  return text + "\n" + verdict(evaluation);
+  return text + "\n" + verdict(evaluation) + fix_lines(evaluation, fixes);
 }
 
 }  // namespace meshsim

@@ -65,6 +65,10 @@ void add_not_modelled(Evaluation& result) {
   result.not_modelled.emplace_back(
       "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
   result.not_modelled.emplace_back("routing imbalance");
+  const Training& training = result.plan->training;
+  if (training.optimizer_on_host || training.parameters_on_host) {
+    result.not_modelled.emplace_back("PCIe transfers of the state that rests on the host");
+  }
   result.not_modelled.emplace_back(
       "padding and fragmentation of temporary buffers beyond their layout");
 }

@@ -1,0 +1,119 @@
+#include "studies/fixes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "units/error.hpp"
+
+namespace meshsim {
+namespace {
+
+using Change = std::vector<std::pair<std::string, std::string>>;  // key, value
+
+// The slice of the same chip with the fewest chips above this one's.
+std::optional<std::string> larger_slice(const Topology& topology) {
+  const Slice* best = nullptr;
+  for (const Slice& slice : named_slices()) {
+    const bool larger =
+        slice.chip == topology.slice.chip && slice.chips() >= 2 * topology.slice.chips();
+    if (larger && (best == nullptr || slice.chips() < best->chips())) best = &slice;
+  }
+  if (best == nullptr) return {};
+  return best->name;
+}
+
+std::vector<Change> changes(const Plan& plan) {
+  const ResolvedConfig& config = plan.config;
+  const bool experts = plan.model.has_experts();
+  std::vector<Change> all;
+  if (experts && !config.boolean("sparse_matmul")) all.push_back({{"sparse_matmul", "true"}});
+  if (config.text("attention") == "dot_product")
+    all.push_back({{"attention", "flash"}, {"use_tokamax_splash", "true"}});
+  if (config.text("remat_policy") == "none") all.push_back({{"remat_policy", "full"}});
+  if (plan.mesh.size("data") > 1) {
+    all.push_back({{"ici_data_parallelism", "1"}, {"ici_fsdp_parallelism", "-1"}});
+    all.push_back({{"shard_optimizer_over_data", "true"}});
+  }
+  if (experts && plan.mesh.size("expert") == 1 && config.boolean("sparse_matmul")) {
+    for (const char* degree : {"4", "8"})
+      all.push_back({{"ici_expert_parallelism", degree}, {"ici_fsdp_parallelism", "-1"}});
+  }
+  if (!plan.training.optimizer_on_host) all.push_back({{"optimizer_memory_host_offload", "true"}});
+  if (plan.training.optimizer == Optimizer::adamw && plan.training.first_moment == DType::float32) {
+    all.push_back({{"mu_dtype", "bfloat16"}});
+  }
+  const double batch = config.real("per_device_batch_size");
+  if (batch >= 2)
+    all.push_back({{"per_device_batch_size", fmt::format("{}", std::max(1.0, batch / 2))}});
+  const std::optional<std::string> larger = larger_slice(plan.topology);
+  if (larger && plan.config.own.count("slice_shape") == 0) {
+    all.push_back({{"compile_topology", *larger}, {"ici_fsdp_parallelism", "-1"}});
+  }
+  return all;
+}
+
+PlanRequest changed(PlanRequest request, const Change& change) {
+  for (const auto& [key, value] : change) {
+    std::erase_if(request.assignments,
+                  [&](const std::string& word) { return word.starts_with(key + "="); });
+    std::erase_if(request.environment,
+                  [&](const auto& variable) { return variable.first == "M_" + key; });
+    request.assignments.push_back(fmt::format("{}={}", key, value));
+  }
+  return request;
+}
+
+std::string command_of(const PlanRequest& request, const std::vector<std::string>& allowed) {
+  std::string command = "meshsim fit";
+  if (!request.config_file.empty()) command += " " + request.config_file;
+  if (!request.hf_config.empty()) command += " --hf " + request.hf_config;
+  for (const std::string& word : request.assignments) command += " " + word;
+  for (const std::string& id : allowed) command += " --allow " + id;
+  return command;
+}
+
+std::string change_text(const Change& change) {
+  std::string text;
+  for (const auto& [key, value] : change)
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
+  return text;
+}
+
+}  // namespace
+
+std::vector<Fix> cheapest_fixes(const PlanRequest& request, const Evaluation& evaluation,
+                                std::size_t enough) {
+  std::vector<Fix> fixes;
+  std::size_t fitting = 0;
+  for (const Change& change : changes(*evaluation.plan)) {
+    if (fitting == enough) break;
+    const PlanRequest other = changed(request, change);
+    try {
+      const Plan plan = make_plan(other);
+      const Evaluation result = evaluate(plan, Fidelity::closed_form);
+      if (result.peak() >= evaluation.peak()) continue;
+      Fix fix{change_text(change),
+              command_of(other, plan.allowed),
+              evaluation.peak() - result.peak(),
+              {},
+              result.verdict() == Verdict::fits};
+      if (result.step) fix.step_time = result.step->timeline.total;
+      fitting += fix.fits;
+      fixes.push_back(std::move(fix));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::invalid_input)
+        throw;  // a change that this plan refuses is no fix
+    }
+  }
+  std::stable_sort(fixes.begin(), fixes.end(), [](const Fix& a, const Fix& b) {
+    if (a.fits != b.fits) return a.fits;
+    if (a.fits) return a.step_time < b.step_time;
+    return a.bytes_saved > b.bytes_saved;
+  });
+  return fixes;
+}
+
+}  // namespace meshsim
