@@ -85,8 +85,10 @@ class Resolver {
     if (info == nullptr) {
       constexpr std::size_t longest = 60;
       const std::string shown = key.size() > longest ? key.substr(0, longest) + "..." : key;
-      faults_.add(
-          {std::move(where), shown, "is not a MaxText key", did_you_mean(key, table_.names())});
+      // Nobody sees the hints beyond the cap, and each costs a walk over all names.
+      const bool seen = ++unknown_ <= Diagnostics::cap;
+      faults_.add({std::move(where), shown, "is not a MaxText key",
+                   seen ? did_you_mean(key, table_.names()) : ""});
       return nullptr;
     }
     if (info->use == KeyUse::derived) {
@@ -287,6 +289,7 @@ class Resolver {
   Values command_line_;
   Values environment_;
   Diagnostics faults_;
+  std::size_t unknown_ = 0;  // keys
   ResolvedConfig config_;
 };
 
