@@ -37,6 +37,16 @@ REPORTS = {
 }
 
 
+def shortened(value, key=""):
+    """The same report with two items in each list and three plan keys: quick to validate."""
+    if isinstance(value, dict):
+        items = list(value.items())[: 3 if key == "resolved" else None]
+        return {name: shortened(inner, name) for name, inner in items}
+    if isinstance(value, list):
+        return [shortened(inner) for inner in value[:2]]
+    return value
+
+
 def places(value, path=()):
     """Every object in a report whose fields the schema lists."""
     if isinstance(value, dict):
@@ -46,7 +56,7 @@ def places(value, path=()):
             if key != "value":
                 yield from places(inner, (*path, key))
     elif isinstance(value, list):
-        for index, inner in enumerate(value[:2]):
+        for index, inner in enumerate(value):
             yield from places(inner, (*path, index))
 
 
@@ -71,7 +81,8 @@ class Schemas(CommandLine):
     def test_unknown_and_missing_fields_are_invalid(self):
         for name, commands in REPORTS.items():
             validator = self.validator(name)
-            report = self.report(*commands[-1], "-o", "json")
+            report = shortened(self.report(*commands[-1], "-o", "json"))
+            self.assertTrue(validator.is_valid(report))
             for path in places(report):
                 changed = copy.deepcopy(report)
                 target = changed
