@@ -43,7 +43,10 @@ std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& 
       throw config.refusal("logical_axis_rules",
                            fmt::format("the rule of '{}' names '{}', which is not in mesh_axes",
                                        rule.items[0].text, axis),
-                           did_you_mean(axis, names_of(mesh)));
+                           config.is_default("mesh_axes")
+                               ? did_you_mean(axis, names_of(mesh))
+                               : "mesh_axes of your own need logical_axis_rules of your own, with "
+                                 "override_logical_axis_rules=true");
     }
   }
   return axes;

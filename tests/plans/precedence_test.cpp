@@ -173,4 +173,5 @@ TEST_CASE("only the default of a fixed key is accepted", "[plans][precedence]") 
                       "  hint: it would need other accelerators"));
   CHECK(outcome(request({"use_multimodal=False"}), "use_multimodal") == "False from command_line");
   CHECK(outcome(request({"quantization="}), "quantization") == " from command_line");
+  CHECK(outcome(request({"quantization=None"}), "quantization") == "None from command_line");
 }

@@ -138,6 +138,12 @@ TEST_CASE("rules of one's own replace the default rules of the names they mentio
   CHECK(resolve(rules({"logical_axis_rules=[[embed, []]]"}), {"embed"}) == Split{{}});
 }
 
+TEST_CASE("a mesh of one's own needs rules of its own", "[plans][sharding]") {
+  CHECK_THAT(fault({"mesh_axes=[fsdp]"}), Contains("hint: mesh_axes of your own need"));
+  CHECK_NOTHROW(rules({"mesh_axes=[fsdp]", "override_logical_axis_rules=true",
+                       "logical_axis_rules=[[embed, fsdp]]"}));
+}
+
 TEST_CASE("malformed rules", "[plans][sharding]") {
   for (const char* list : {"[embed]", "[[embed]]", "[[embed, fsdp, tensor]]", "[[]]",
                            "[[embed, {a: 1}]]", "[[embed, [[fsdp]]]]", "[[[embed], fsdp]]"}) {
