@@ -19,6 +19,16 @@ namespace meshsim {
 namespace {
 
 // A value on the command line or in the environment is a YAML flow value: 4, true, text, [a, b].
+// Puts everything below `node` at one place: there are no lines to count.
+void put_at(const Location& place, Node& node) {
+  node.where = place;
+  for (Node& item : node.items) put_at(place, item);
+  for (Member& member : node.members) {
+    member.where = place;
+    put_at(place, member.value);
+  }
+}
+
 // Nothing, after a fault.
 std::optional<Node> flow_value(const std::string& key, const std::string& text,
                                const std::string& from, Diagnostics& faults) {
@@ -38,7 +48,7 @@ std::optional<Node> flow_value(const std::string& key, const std::string& text,
     for (const Diagnostic& fault : error.diagnostics()) faults.add({{from}, key, fault.what, {}});
     return std::nullopt;
   }
-  value.where = {from};
+  put_at({from}, value);
   return value;
 }
 

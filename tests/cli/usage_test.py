@@ -49,6 +49,8 @@ class ExitCodes(CommandLine):
         self.usage(["fit", *FLASH, "-o", "json", "-o", "json"], "--output")
         self.usage(["schema"], "report is required")
         self.usage(["topology"], "topology is required")
+        self.usage(["topology", "4x8x8", "--dcn", "1"], "--dcn needs --logical")
+        self.usage(["topology", "4x8x8", "--allow-split-physical-axes"], "needs --logical")
 
     def test_fit_answers_by_its_exit_code(self):
         fits = self.meshsim("fit", *FLASH)
@@ -81,6 +83,8 @@ class Flags(CommandLine):
     def test_feature_names(self):
         self.refused(["fit", *FLASH, "--software", "stak=1"], "'stak' is not a known feature",
                      "did you mean stack?")
-        self.refused(["fit", *FLASH, "--software", "stack"], "'stack' is not name=value")
+        for malformed in ("stack", "stack=", "=stack"):
+            self.refused(["fit", *FLASH, "--software", malformed], f"'{malformed}' is not name=value")
+        self.refused(["fit", *FLASH, "--software", b"stack=\xff"], "byte 0xff is not valid UTF-8")
         self.refused(["fit", *FLASH, "--software", "stack=1", "--software", "stack=2"], "is given twice")
         self.refused(["fit", *FLASH, "--allow", "v4-attention"], "is not a refusal that can be lifted")
