@@ -56,7 +56,9 @@ class Lowering {
     make_templates();
     std::vector<ProgramNode> step;
     const std::int64_t microbatches = plan_.training.gradient_accumulation;
-    step.push_back(repeat(microbatches, sequence(microbatch())));
+    std::vector<ProgramNode> body = microbatch();
+    if (microbatches > 1) accumulate(body);
+    step.push_back(repeat(microbatches, sequence(std::move(body))));
     optimizer(step);
     program_.root = sequence(std::move(step));
     program_.tokens = batch_.tokens() * microbatches;
@@ -81,7 +83,6 @@ class Lowering {
 
   void make_templates() {
     embedding_ = embedding_template(plan_, batch_);
-    head_batch_ = batch_;
     head_ = head_template(plan_, batch_);
     const bool policy = plan_.config.text("remat_policy") != "none";
     for (const Segment& segment : plan_.layout.segments) {
@@ -96,7 +97,7 @@ class Lowering {
     carry_bytes_ = runs_.front().block.front()->symbol(layer_input).bytes;
   }
 
-  // ---- weights under Prefetch::layer ------------------------------------------------------------
+  // ---- weights under Prefetch::layer ---------------------------------------------------------
 
   // The copies of one use of a layer; filled beside the layer before it.
   std::vector<BufferId> no_copies(const LayerTemplate& layer) const {
@@ -133,11 +134,10 @@ class Lowering {
                         pending.store);
   }
 
-  // ---- forward
-  // -------------------------------------------------------------------------------------
+  // ---- forward -------------------------------------------------------------------------------
 
   struct SavedRun {
-    BufferId inputs = no_buffer;      // of every block (remat)
+    BufferId inputs = no_buffer;      // of every block (remat, and all scans)
     std::vector<Instance> instances;  // per layer of the block, with residuals (no remat)
     std::vector<BufferId> stores;     // reduced gradients, per layer of the block
   };
@@ -150,7 +150,7 @@ class Lowering {
                                          const LayerTemplate* next,
                                          std::vector<BufferId>& next_copies) {
     std::vector<ProgramNode> nodes;
-    if (saved.inputs != no_buffer) {
+    if (saved.inputs != no_buffer && saved.inputs != in) {
       nodes.push_back(emit_.move("save_input", run.block.front()->layer_kind, Pass::forward,
                                  carry_bytes_ * 2, {in}, {saved.inputs}));
     }
@@ -203,19 +203,34 @@ class Lowering {
     return instances;
   }
 
+  // What the backward pass reads of `instances`; all else lasts as long as its block.
+  static std::vector<Instance> residuals_of(std::vector<Instance> instances) {
+    for (Instance& instance : instances) {
+      const std::set<std::string> kept = residuals(*instance.layer);
+      std::erase_if(instance.symbols, [&](const auto& entry) {
+        const std::string& symbol = entry.first;
+        return symbol != layer_input && symbol != layer_output && !kept.contains(symbol);
+      });
+    }
+    return instances;
+  }
+
   void forward_run(std::size_t r, std::vector<ProgramNode>& nodes, std::vector<BufferId>& copies,
                    BufferId& stream) {
     const Run& run = runs_[r];
     SavedRun& saved = saved_[r];
     const LayerTemplate* first = run.block.front();
     const LayerTemplate* following = r + 1 < runs_.size() ? runs_[r + 1].block.front() : &head_;
-    // What a scan overwrites, and what recomputation starts from, is kept for every repeat.
-    if (run.remat || run.repeats > 1)
+    // Recomputation starts from a block's input. A scan overwrites it, and keeps one per repeat.
+    if (run.repeats > 1) {
       saved.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
+    } else if (run.remat) {
+      saved.inputs = stream;
+    }
     if (!run.remat) saved.instances = keeping_instances(run);
     const auto instances = [&] { return run.remat ? new_instances(run) : saved.instances; };
     const auto remember = [&](std::vector<Instance> used) {
-      if (!run.remat) saved.instances = std::move(used);
+      if (!run.remat) saved.instances = residuals_of(std::move(used));
     };
     if (run.repeats > 1) {
       // The body hands its own first layer's copies to the next repeat. One layer alone fills a
@@ -237,8 +252,7 @@ class Lowering {
     copies = std::move(next);
   }
 
-  // ---- backward
-  // -----------------------------------------------------------------------------------
+  // ---- backward ------------------------------------------------------------------------------
 
   std::vector<ProgramNode> backward_block(const Run& run, SavedRun& saved,
                                           std::vector<Instance>& instances,
@@ -343,8 +357,7 @@ class Lowering {
     return {run.remat ? run.block.front() : run.block.back(), run.remat};
   }
 
-  // ---- the step
-  // -----------------------------------------------------------------------------------
+  // ---- the step ------------------------------------------------------------------------------
 
   std::vector<ProgramNode> microbatch() {
     std::vector<ProgramNode> nodes;
@@ -370,7 +383,7 @@ class Lowering {
     back.weights = copies;
     back.symbols[std::string("d_") + layer_output] = gradient;
     const BufferId store =
-        emit_.buffer("embedding gradients", "gradients", gradient_bytes(embedding_));
+        emit_.buffer("embedding gradients", "gradients", own_embedding_gradients());
     ProgramNode main = sequence(passes_.backward(back, store));
     Beside beside = reduce_pending(pending);
     nodes.push_back(beside.empty() ? std::move(main)
@@ -380,6 +393,17 @@ class Lowering {
     for (const SavedRun& saved : saved_)
       gradient_stores_.insert(gradient_stores_.end(), saved.stores.begin(), saved.stores.end());
     return nodes;
+  }
+
+  // A table that the head shares has its gradients in the head's store: both uses add to it.
+  Bytes own_embedding_gradients() const {
+    Bytes own = gradient_bytes(embedding_);
+    for (const Weight& weight : embedding_.weights) {
+      for (const Weight& shared : head_.weights) {
+        if (shared.name == weight.name) own -= weight.gradient_shard;
+      }
+    }
+    return own;
   }
 
   // Loss forward and backward. The head's weights stay gathered between the two.
@@ -403,21 +427,28 @@ class Lowering {
     gradient_stores_.push_back(store);
   }
 
+  Bytes gradient_store_bytes() const {
+    Bytes sum;
+    for (const BufferId id : gradient_stores_)
+      sum += program_.buffers[static_cast<std::size_t>(id)].bytes;
+    return sum;
+  }
+
+  // Adds the gradients of a microbatch to those of the ones before, which live through all of them.
+  void accumulate(std::vector<ProgramNode>& nodes) {
+    const Bytes gradients = gradient_store_bytes();
+    const BufferId sum = emit_.buffer("accumulated gradients", "gradients", gradients);
+    nodes.push_back(emit_.move("accumulate", "optimizer", Pass::optimizer, gradients * 3,
+                               gradient_stores_, {sum}));
+    gradient_stores_ = {sum};
+  }
+
   // The global norm of the gradients, then the update: every byte of gradients and state once.
   void optimizer(std::vector<ProgramNode>& nodes) {
-    Bytes gradients;
-    for (const BufferId id : gradient_stores_)
-      gradients += program_.buffers[static_cast<std::size_t>(id)].bytes;
+    const Bytes gradients = gradient_store_bytes();
     const TrainingState state = training_state(plan_);
     program_.arguments = state.arguments();
     const std::string kind = "optimizer";
-    if (plan_.training.gradient_accumulation > 1) {
-      const BufferId sum = emit_.buffer("accumulated gradients", "gradients", gradients);
-      nodes.push_back(emit_.move("accumulate", kind, Pass::optimizer,
-                                 gradients * 3 * plan_.training.gradient_accumulation,
-                                 gradient_stores_, {sum}));
-      gradient_stores_ = {sum};
-    }
     if (plan_.config.real("gradient_clipping_threshold") > 0) {
       nodes.push_back(
           emit_.move("gradient_norm", kind, Pass::optimizer, gradients, gradient_stores_, {}));
@@ -428,7 +459,6 @@ class Lowering {
 
   const Plan& plan_;
   LocalBatch batch_;
-  LocalBatch head_batch_;
   StepProgram program_;
   Emitter emit_;
   LayerPasses passes_;
@@ -465,6 +495,8 @@ std::optional<std::string> not_lowered(const Plan& plan) {
     if (config.real("capacity_factor") > 0) return "the dense path with capacity";
     if (plan.mesh.size("expert") > 1) return "the dense path with expert parallelism";
   }
+  if (plan.expert_axes == ExpertAxes::fsdp_2d && plan.mesh.size("expert") > 1)
+    return "two-dimensional sharding of experts with expert parallelism";
   if (plan.expert_axes == ExpertAxes::batch_split) return "the batch-split schedule";
   if (config.integer("num_moe_token_chunks") > 1 || config.integer("num_moe_emb_chunks") > 0)
     return "chunked expert exchange";

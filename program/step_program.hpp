@@ -6,8 +6,7 @@
 //   Leaf       one operation: work for the TensorCore, or a collective
 //   Sequence   children one after the other
 //   Parallel   the first child on the TensorCore; the others, collectives only, beside it. All
-//   start
-//              together, and it ends when all have ended: an asynchronous start and its done.
+//              start together, and it ends when all have ended: an asynchronous start and its done.
 //   Repeat     n times the same body: a scan, which is also XLA's scheduling boundary
 //
 // Time is when the leaves run, traffic is what the collectives send, memory is which buffers are
