@@ -29,7 +29,7 @@ std::string report_schema(std::string_view name) {
       return std::string(file.text);
   }
   const std::vector<std::string> known{"report", "plan",   "fit",      "simulate",
-                                       "model",  "models", "topology", "config"};
+                                       "model",  "models", "topology", "config", "what-if"};
   throw Error(ErrorKind::invalid_input, fmt::format("no report is called '{}'", printable(name)),
               did_you_mean(name, known));
 }
