@@ -116,6 +116,38 @@ TEST_CASE("a softmax router gathers one set of logits, a hash layer token ids as
   CHECK(hash.at("forward gather_token_ids").payload == Bytes(4 * 4 * 2048));  // int32 of P T
 }
 
+TEST_CASE("plain permutations move whole receive buffers, ragged ones the rows in them",
+          "[program][ep]") {
+  // Qwen3-30B-A3B with P = 4: n = 2048 x 8 slots, and R = n min(P, E / k) = 4 n rows of D = 2048.
+  const std::int64_t row = 2048 * 2;
+  const std::int64_t n = 2048 * 8;
+  for (const bool ragged : {false, true}) {
+    const StepProgram program =
+        lower(plan_of(job("qwen3-30b-a3b", "v5p-32",
+                          {"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1",
+                           ragged ? "use_ragged_sort=true" : "use_ragged_sort=false"})),
+              Prefetch::layer);
+    std::map<std::string, Bytes> hbm;
+    std::map<std::string, Bytes> buffers;
+    for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+      if (leaf.pass != Pass::forward) return;
+      if (const auto* work = std::get_if<Compute>(&leaf.work)) hbm[leaf.name] = work->hbm_bytes;
+      for (const BufferId id : leaf.writes)
+        buffers[buffer_of(program, id).name] = buffer_of(program, id).bytes;
+    });
+    const std::int64_t moved = ragged ? n : 4 * n;
+    // Read and written; the counts of P x E experts tell where each row goes.
+    CHECK(hbm.at("local_permute").value() == 2 * moved * row + 4 * 4 * 128);
+    CHECK(hbm.at("local_unpermute").value() == 2 * moved * row);
+    // T tokens and their 2 k routing numbers come in, n rows go out.
+    CHECK(hbm.at("permute").value() == (2048 + n) * row + 2048 * 16 * 4);
+    // The experts read n rows and 32 kernels [D, F], F = 768, twice; they write n gates and ups.
+    CHECK(hbm.at("gmm_up").value() == n * row + 2 * 32 * 2048 * 768 * 2 + n * 2 * 768 * 2);
+    CHECK(buffers.at("full/moe received").value() == 4 * n * row);
+    CHECK(buffers.at("full/moe rows_out").value() == 4 * n * row);
+  }
+}
+
 TEST_CASE("a device sends all but its own share", "[program][ep]") {
   // n = 8 of 64 MiB: 56 MiB; an all-reduce sends that twice.
   const Bytes payload(64 << 20);

@@ -1,5 +1,6 @@
 // What holds of the temporary memory of steps.
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "plans/state.hpp"
 #include "program/live_memory.hpp"
@@ -121,6 +122,46 @@ TEST_CASE("a scan that keeps its residuals holds what unrolled layers hold", "[p
     };
     INFO(model);
     CHECK(peak("true") / peak("false") == Approx(1).epsilon(0.05));
+  }
+}
+
+namespace {
+
+// Calls visit(node) for every repeat of the tree.
+template <class Visitor>
+void for_each_repeat(const ProgramNode& node, Visitor&& visit) {
+  if (node.kind == ProgramNode::Kind::repeat) visit(node);
+  for (const ProgramNode& child : node.children) for_each_repeat(child, visit);
+}
+
+std::map<BufferId, int> touched(const ProgramNode& node) {
+  std::map<BufferId, int> counts;
+  for_each_leaf(node, [&](const Leaf& leaf, std::int64_t) {
+    for (const BufferId id : leaf.reads) ++counts[id];
+    for (const BufferId id : leaf.writes) ++counts[id];
+  });
+  return counts;
+}
+
+}  // namespace
+
+TEST_CASE("what is no residual ends with its block", "[program][memory]") {
+  // An activation that a scan's body and something outside of it touch would live through all of
+  // the scan: only stacked residuals, streams, gradients and weights on their way do.
+  for (const std::string& model : lowering_models()) {
+    for (const char* policy : {"remat_policy=full", "remat_policy=none"}) {
+      for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+        const StepProgram program = lower(plan_of(job(model, "v5p-16", {policy})), prefetch);
+        const std::map<BufferId, int> everywhere = touched(program.root);
+        for_each_repeat(program.root, [&](const ProgramNode& scan) {
+          for (const auto& [id, times] : touched(scan)) {
+            const Buffer& buffer = buffer_of(program, id);
+            INFO(model << " " << policy << " " << buffer.name);
+            if (buffer.category == "activations") CHECK(everywhere.at(id) == times);
+          }
+        });
+      }
+    }
   }
 }
 

@@ -134,7 +134,7 @@ TEST_CASE("infinite bandwidth leaves compute, infinite compute the rest", "[sim]
         CHECK(total(run, program, no_compute) >= rest.times[r] - 4 * rest.leaves);
       CHECK(total(run, program, no_compute) <= rest.durations + 4 * rest.leaves);
       for (const TimePart& part : run(program, no_compute).parts) CHECK(part.cause != "compute");
-      // Everything free but the hops.
+      // Everything free.
       Machine free = machine_of(plan);
       for (const int what : {0, 1, 2, 3}) free = faster(free, what, forever);
       CHECK(total(run, program, free) == 0);
