@@ -57,9 +57,15 @@ std::vector<PhysicalPart> Machine::parts(const std::vector<std::string>& axes) c
   return all;
 }
 
-std::optional<std::string> not_priced(const Chip& chip) {
+std::optional<std::string> not_priced(const Chip& chip, const StepProgram& program) {
   if (!chip.ici_link_bandwidth)
     return fmt::format("step time on {}: its ICI link bandwidth is not published", chip.name);
+  bool offloads = false;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+    offloads |= std::holds_alternative<HostCopy>(leaf.work);
+  });
+  if (offloads && !chip.pcie_bandwidth)
+    return fmt::format("step time on {}: its PCIe bandwidth is not published", chip.name);
   return {};
 }
 
@@ -74,6 +80,7 @@ Machine machine_of(const Plan& plan) {
       per_device(chip, chip.hbm_bandwidth.value) * efficiency(machine.efficiencies, "hbm");
   machine.ici_link = chip.ici_link_bandwidth->value * efficiency(machine.efficiencies, "ici");
   machine.hop_latency = chip.ici_hop_latency.value;
+  if (chip.pcie_bandwidth) machine.pcie = per_device(chip, chip.pcie_bandwidth->value);
   const Torus torus(plan.topology.slice);
   machine.physical_axes = plan.topology.slice.shape.size();
   for (const AxisFootprint& footprint : footprints(plan.placement, torus)) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plans/plan.hpp"
+#include "program/step_program.hpp"
 #include "topologies/footprint.hpp"
 #include "units/quantity.hpp"
 
@@ -26,6 +27,7 @@ struct Machine {
   BytesPerSecond hbm;           // sustained
   BytesPerSecond ici_link;      // sustained, one link, one direction
   Picoseconds hop_latency;
+  BytesPerSecond pcie;            // to or from the host, of one device
   std::size_t physical_axes = 0;  // of the torus
 
   struct AxisParts {
@@ -40,8 +42,8 @@ struct Machine {
   std::vector<PhysicalPart> parts(const std::vector<std::string>& axes) const;
 };
 
-// Why prices cannot be made for `chip`, or nothing: a constant that no source states.
-std::optional<std::string> not_priced(const Chip& chip);
+// Why `program` cannot be priced on `chip`, or nothing: a constant that no source states.
+std::optional<std::string> not_priced(const Chip& chip, const StepProgram& program);
 
 // The machine of `plan`. Requires !not_priced.
 Machine machine_of(const Plan& plan);

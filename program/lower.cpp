@@ -11,41 +11,32 @@
 #include "plans/state.hpp"
 #include "program/layer_passes.hpp"
 #include "program/outer_templates.hpp"
+#include "program/remat_policy.hpp"
 
 namespace meshsim {
 namespace {
 
-// Consecutive layers that run as one scan (repeats > 1) or once.
+// Consecutive layers that run as one scan (repeats > 1) or once, and what of them is kept for the
+// backward pass.
 struct Run {
   std::vector<const LayerTemplate*> block;
   std::int64_t repeats = 1;
-  bool remat = true;
+  RematPolicy policy;
+  std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
+  std::vector<Recomputation> again;               // per layer of the block
 };
 
 void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
   for (ProgramNode& node : from) to.push_back(std::move(node));
 }
 
-// The symbols of `layer` that its backward pass reads and its forward pass writes: residuals.
-std::set<std::string> residuals(const LayerTemplate& layer) {
-  std::set<std::string> written;
-  std::set<std::string> kept;
-  for (const Stage& stage : layer.stages) {
-    for (const auto* ops : {&stage.forward, &stage.forward_beside}) {
-      for (const OpTemplate& op : *ops) written.insert(op.writes.begin(), op.writes.end());
-    }
-  }
-  for (const Stage& stage : layer.stages) {
-    for (const auto* ops : {&stage.backward, &stage.backward_beside}) {
-      for (const OpTemplate& op : *ops) {
-        for (const std::string& read : op.reads) {
-          if (written.contains(read)) kept.insert(read);
-        }
-      }
-    }
-  }
-  return kept;
+// `main` with the nodes of `beside`, one after the other, beside it.
+ProgramNode with_beside(ProgramNode main, Beside beside) {
+  if (beside.empty()) return main;
+  return parallel(std::move(main), {sequence(std::move(beside))});
 }
+
+std::string gradient_of(const char* symbol) { return std::string("d_") + symbol; }
 
 class Lowering {
  public:
@@ -69,7 +60,10 @@ class Lowering {
   }
 
  private:
-  // ---- templates -----------------------------------------------------------------------------
+  using Copies = std::vector<BufferId>;  // of the weights of one use of a layer
+
+  // ---- templates
+  // ---------------------------------------------------------------------------------
 
   const LayerTemplate* template_of(int kind) {
     auto& slot = layers_[kind];
@@ -81,42 +75,51 @@ class Lowering {
 
   void make_templates() {
     embedding_ = embedding_template(plan_, batch_);
-    head_batch_ = batch_;
     head_ = head_template(plan_, batch_);
-    const bool policy = plan_.config.text("remat_policy") != "none";
+    RematPolicy unwrapped;
+    unwrapped.everything = true;
+    const RematPolicy policy = remat_policy(plan_);
     for (const Segment& segment : plan_.layout.segments) {
       Run run;
-      for (std::size_t j = 0; j < segment.block; ++j)
-        run.block.push_back(template_of(plan_.model.layers[segment.first + j]));
       run.repeats = static_cast<std::int64_t>(segment.repeats);
       // MaxText wraps DeepSeek-V4's unrolled layers in no remat.
-      run.remat = policy && (segment.scanned || !plan_.model.is_deepseek4());
+      run.policy = plan_.model.is_deepseek4() && !segment.scanned ? unwrapped : policy;
+      for (std::size_t j = 0; j < segment.block; ++j) {
+        const LayerTemplate* layer = template_of(plan_.model.layers[segment.first + j]);
+        const bool last = j + 1 == segment.block;
+        run.block.push_back(layer);
+        run.kept.push_back(kept_symbols(run.policy, *layer));
+        if (run.policy.everything && !last) run.kept.back()[layer_output] = Kept::on_device;
+        std::set<std::string> names;
+        for (const auto& [symbol, where] : run.kept.back()) names.insert(symbol);
+        run.again.push_back(recomputation(*layer, names, !last));
+      }
       runs_.push_back(std::move(run));
     }
     carry_bytes_ = runs_.front().block.front()->symbol(layer_input).bytes;
   }
 
-  // ---- weights under Prefetch::layer ------------------------------------------------------------
+  // ---- weights and gradients under Prefetch::layer
+  // ------------------------------------------------
 
-  // The copies of one use of a layer; filled beside the layer before it.
-  std::vector<BufferId> no_copies(const LayerTemplate& layer) const {
-    return std::vector<BufferId>(layer.weights.size(), no_buffer);
+  Copies no_copies(const LayerTemplate& layer) const {
+    return Copies(layer.weights.size(), no_buffer);
   }
 
-  Beside gather_forward(const LayerTemplate& layer, std::vector<BufferId>& copies) {
+  Beside gather_forward(const LayerTemplate& layer, Copies& copies) {
     if (!passes_.ahead()) return {};
     return emit_.gather(layer, forward_weights(layer), copies, Pass::forward);
   }
 
-  // A layer whose backward pass comes next.
+  // A layer whose backward pass comes next, and what it repeats first.
   struct Next {
     const LayerTemplate* layer;
-    bool remat;
+    const Recomputation* again;
   };
 
-  Beside gather_backward(const Next& next, std::vector<BufferId>& copies) {
+  Beside gather_backward(const Next& next, Copies& copies) {
     if (!passes_.ahead()) return {};
-    return emit_.gather(*next.layer, backward_weights(*next.layer, next.remat), copies,
+    return emit_.gather(*next.layer, backward_weights(*next.layer, *next.again), copies,
                         Pass::backward);
   }
 
@@ -133,232 +136,258 @@ class Lowering {
                         pending.store);
   }
 
-  // ---- forward
-  // -------------------------------------------------------------------------------------
+  // ---- what a run keeps
+  // ----------------------------------------------------------------------------
 
-  struct SavedRun {
-    BufferId inputs = no_buffer;      // of every block (remat)
-    std::vector<Instance> instances;  // per layer of the block, with residuals (no remat)
-    std::vector<BufferId> stores;     // reduced gradients, per layer of the block
+  struct Stored {
+    BufferId inputs = no_buffer;  // of every block, unless on the host
+    std::vector<std::map<std::string, BufferId>>
+        symbols;                      // kept on the device, per layer of the block
+    std::vector<BufferId> gradients;  // reduced, per layer of the block
   };
+
+  // In a scan, what is kept is stacked over the repeats. Activations on the host are counted there.
+  Stored store(const Run& run) {
+    Stored stored;
+    const bool input_kept = !run.policy.everything || run.repeats > 1;
+    if (input_kept && run.policy.input == Kept::on_device) {
+      stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
+    } else if (input_kept) {
+      program_.host += carry_bytes_ * run.repeats;
+    }
+    for (std::size_t j = 0; j < run.block.size(); ++j) {
+      auto& symbols = stored.symbols.emplace_back();
+      for (const auto& [symbol, where] : run.kept[j]) {
+        const Bytes bytes = run.block[j]->symbol(symbol).bytes * run.repeats;
+        if (where == Kept::on_host) {
+          program_.host += bytes;
+        } else {
+          symbols[symbol] =
+              emit_.buffer(run.block[j]->layer_kind + " " + symbol, "residuals", bytes);
+        }
+      }
+    }
+    return stored;
+  }
+
+  // One use of layer `j` of the run: what is kept has its place already.
+  Instance instance(const Run& run, const Stored& stored, std::size_t j) {
+    Instance use = emit_.instance(*run.block[j]);
+    use.symbols.insert(stored.symbols[j].begin(), stored.symbols[j].end());
+    return use;
+  }
+
+  // The copies of a layer's kept symbols to or from the host. They run beside the layer itself: in
+  // the steady state of a scan that costs what copying beside its neighbour does.
+  Beside host_copies(const Run& run, std::size_t j, Instance& use, bool to_host) {
+    Beside copies;
+    for (const auto& [symbol, where] : run.kept[j]) {
+      if (where != Kept::on_host) continue;
+      copies.push_back(emit_.host_copy(to_host ? "offload" : "fetch", use.layer->layer_kind,
+                                       to_host ? Pass::forward : Pass::backward,
+                                       use.layer->symbol(symbol).bytes, emit_.symbol(use, symbol),
+                                       to_host));
+    }
+    return copies;
+  }
+
+  BufferId carry() { return emit_.buffer("stream", "carries", carry_bytes_); }
+  BufferId gradient_carry() {
+    return emit_.buffer("stream gradient", "activation_gradients", carry_bytes_);
+  }
+
+  // ---- forward
+  // ---------------------------------------------------------------------------------------
 
   // One execution of a block, reading the stream `in` and returning it in `out`. `next` is gathered
   // beside the last layer, into `next_copies`.
-  std::vector<ProgramNode> forward_block(const Run& run, SavedRun& saved,
-                                         std::vector<Instance>& instances,
-                                         std::vector<BufferId> copies, BufferId in, BufferId out,
-                                         const LayerTemplate* next,
-                                         std::vector<BufferId>& next_copies) {
+  std::vector<ProgramNode> forward_block(const Run& run, const Stored& stored, Copies copies,
+                                         BufferId in, BufferId out, const LayerTemplate& next,
+                                         Copies& next_copies) {
     std::vector<ProgramNode> nodes;
-    if (saved.inputs != no_buffer) {
-      nodes.push_back(emit_.move("save_input", run.block.front()->layer_kind, Pass::forward,
-                                 carry_bytes_ * 2, {in}, {saved.inputs}));
+    const std::string& kind = run.block.front()->layer_kind;
+    if (stored.inputs != no_buffer) {
+      nodes.push_back(
+          emit_.move("save_input", kind, Pass::forward, carry_bytes_ * 2, {in}, {stored.inputs}));
     }
     BufferId stream = in;
     for (std::size_t j = 0; j < run.block.size(); ++j) {
       const bool last = j + 1 == run.block.size();
-      Instance& instance = instances[j];
-      instance.weights = std::move(copies);
-      instance.symbols[layer_input] = stream;
+      Instance use = instance(run, stored, j);
+      use.weights = std::move(copies);
+      use.symbols[layer_input] = stream;
       if (last) {
-        instance.symbols[layer_output] = out;
-      } else if (run.remat || !instance.symbols.contains(layer_output)) {
-        instance.symbols[layer_output] = carry(run.remat ? 1 : run.repeats);
+        use.symbols[layer_output] = out;
+      } else if (!use.symbols.contains(layer_output)) {
+        use.symbols[layer_output] = carry();
       }
-      stream = instance.symbols[layer_output];
-      const LayerTemplate* following = last ? next : run.block[j + 1];
-      copies = last                   ? next_copies
-               : following == nullptr ? std::vector<BufferId>{}
-                                      : no_copies(*following);
-      Beside beside;
-      if (following != nullptr) beside = gather_forward(*following, copies);
-      nodes.push_back(passes_.forward(instance, std::move(beside)));
+      stream = use.symbols[layer_output];
+      const LayerTemplate& following = last ? next : *run.block[j + 1];
+      copies = last ? next_copies : no_copies(following);
+      Beside beside = gather_forward(following, copies);
+      if (j == 0 && run.policy.input == Kept::on_host && !run.policy.everything) {
+        beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes_, in, true));
+      }
+      append(beside, host_copies(run, j, use, true));
+      nodes.push_back(passes_.forward(use, std::move(beside)));
     }
     next_copies = std::move(copies);
     return nodes;
   }
 
-  BufferId carry(std::int64_t times = 1) {
-    return emit_.buffer("stream", "carries", carry_bytes_ * times);
-  }
-
-  std::vector<Instance> new_instances(const Run& run) {
-    std::vector<Instance> instances;
-    for (const LayerTemplate* layer : run.block) instances.push_back(emit_.instance(*layer));
-    return instances;
-  }
-
-  // The instances of a run that keeps its residuals: in a scan, each is stacked over the repeats.
-  std::vector<Instance> keeping_instances(const Run& run) {
-    std::vector<Instance> instances = new_instances(run);
-    if (run.repeats == 1) return instances;
-    for (Instance& instance : instances) {
-      for (const std::string& symbol : residuals(*instance.layer)) {
-        if (symbol == layer_output) continue;
-        const Symbol one = instance.layer->symbol(symbol);
-        instance.symbols[symbol] = emit_.buffer(instance.layer->layer_kind + " " + symbol,
-                                                "residuals", one.bytes * run.repeats);
-      }
-    }
-    return instances;
-  }
-
-  void forward_run(std::size_t r, std::vector<ProgramNode>& nodes, std::vector<BufferId>& copies,
+  void forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
                    BufferId& stream) {
     const Run& run = runs_[r];
-    SavedRun& saved = saved_[r];
-    const LayerTemplate* first = run.block.front();
-    const LayerTemplate* following = r + 1 < runs_.size() ? runs_[r + 1].block.front() : &head_;
-    // What a scan overwrites, and what recomputation starts from, is kept for every repeat.
-    if (run.remat || run.repeats > 1)
-      saved.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
-    if (!run.remat) saved.instances = keeping_instances(run);
-    const auto instances = [&] { return run.remat ? new_instances(run) : saved.instances; };
-    const auto remember = [&](std::vector<Instance> used) {
-      if (!run.remat) saved.instances = std::move(used);
-    };
+    stored_[r] = store(run);
+    const LayerTemplate& following = r + 1 < runs_.size() ? *runs_[r + 1].block.front() : head_;
     if (run.repeats > 1) {
       // The body hands its own first layer's copies to the next repeat. One layer alone fills a
       // second set.
-      std::vector<BufferId> handed = run.block.size() > 1 ? copies : no_copies(*first);
-      std::vector<Instance> used = instances();
+      const LayerTemplate& first = *run.block.front();
+      Copies handed = run.block.size() > 1 ? copies : no_copies(first);
       nodes.push_back(
           repeat(run.repeats - 1,
-                 sequence(forward_block(run, saved, used, copies, stream, stream, first, handed))));
-      remember(std::move(used));
+                 sequence(forward_block(run, stored_[r], copies, stream, stream, first, handed))));
     }
-    std::vector<Instance> used = instances();
-    std::vector<BufferId> next = no_copies(*following);
+    Copies next = no_copies(following);
     // A scan writes its stream in place; unrolled layers have one each.
     const BufferId out = run.repeats > 1 ? stream : carry();
-    append(nodes, forward_block(run, saved, used, copies, stream, out, following, next));
-    remember(std::move(used));
+    append(nodes, forward_block(run, stored_[r], copies, stream, out, following, next));
+    if (run.repeats == 1) single_inputs_[r] = stream;
     stream = out;
     copies = std::move(next);
   }
 
   // ---- backward
-  // -----------------------------------------------------------------------------------
+  // --------------------------------------------------------------------------------------
 
-  std::vector<ProgramNode> backward_block(const Run& run, SavedRun& saved,
-                                          std::vector<Instance>& instances,
-                                          std::vector<BufferId>& copies, BufferId gradient_in,
+  // The input of a block in its backward pass: where it was kept, or a buffer that it returns to.
+  BufferId block_input(std::size_t r, Beside& beside) {
+    const Run& run = runs_[r];
+    if (stored_[r].inputs != no_buffer) return stored_[r].inputs;
+    if (run.policy.everything) return single_inputs_[r];
+    const BufferId fetched = carry();
+    beside.push_back(emit_.host_copy("fetch", run.block.front()->layer_kind, Pass::backward,
+                                     carry_bytes_, fetched, false));
+    return fetched;
+  }
+
+  // Whether the block's first layer runs again before its last goes backward: then its weights come
+  // first.
+  static bool recomputes(const Run& run) { return !run.policy.everything; }
+
+  Next first_needed(const Run& run) const {
+    const std::size_t j = recomputes(run) ? 0 : run.block.size() - 1;
+    return {run.block[j], &run.again[j]};
+  }
+
+  std::vector<ProgramNode> backward_block(std::size_t r, Copies& copies, BufferId gradient_in,
                                           BufferId gradient_out, Pending& pending, const Next& next,
-                                          std::vector<BufferId>& next_copies) {
+                                          Copies& next_copies) {
+    const Run& run = runs_[r];
+    const std::size_t layers = run.block.size();
     std::vector<ProgramNode> nodes;
-    if (run.remat) recompute_block(run, saved, instances, copies, nodes);
-    if (!run.remat && saved.inputs != no_buffer)
-      instances.front().symbols[layer_input] = saved.inputs;
+    std::vector<Instance> uses;
+    for (std::size_t j = 0; j < layers; ++j) uses.push_back(instance(run, stored_[r], j));
+    // A block of several layers holds its weights from the recomputation on.
+    const bool held = recomputes(run) && layers > 1;
+    recompute_block(r, uses, copies, nodes);
     BufferId gradient = gradient_in;
-    for (std::size_t j = run.block.size(); j-- > 0;) {
-      Instance& instance = instances[j];
-      const Next following = j == 0 ? next : Next{run.block[j - 1], run.remat};
-      if (passes_.ahead() && !(run.remat && run.block.size() > 1))
-        instance.weights = std::move(copies);
-      instance.symbols[std::string("d_") + layer_output] = gradient;
-      instance.symbols[std::string("d_") + layer_input] = gradient =
-          j == 0 ? gradient_out : gradient_carry();
+    for (std::size_t j = layers; j-- > 0;) {
+      Instance& use = uses[j];
+      const Next following = j == 0 ? next : Next{run.block[j - 1], &run.again[j - 1]};
+      if (passes_.ahead() && !held) use.weights = std::move(copies);
+      use.symbols[gradient_of(layer_output)] = gradient;
+      use.symbols[gradient_of(layer_input)] = gradient = j == 0 ? gradient_out : gradient_carry();
       copies = j == 0 ? next_copies : no_copies(*following.layer);
       Beside beside;
-      // A rematerialised block of several layers gathered its inner layers' weights while it
-      // recomputed.
-      const bool gathered = run.remat && run.block.size() > 1 && j > 0;
-      if (!gathered) beside = gather_backward(following, copies);
+      if (!held || j == 0) beside = gather_backward(following, copies);
       append(beside, reduce_pending(pending));
-      ProgramNode main = sequence(passes_.backward(instance, saved.stores[j]));
-      nodes.push_back(beside.empty() ? std::move(main)
-                                     : parallel(std::move(main), {sequence(std::move(beside))}));
-      pending = {instance.layer, instance.gradients, saved.stores[j]};
+      nodes.push_back(
+          with_beside(sequence(passes_.backward(use, stored_[r].gradients[j])), std::move(beside)));
+      pending = {use.layer, use.gradients, stored_[r].gradients[j]};
     }
     next_copies = std::move(copies);
     return nodes;
   }
 
-  // Recomputes the block's layers from its input; under Prefetch::layer each gathers the weights of
-  // the next.
-  void recompute_block(const Run& run, SavedRun& saved, std::vector<Instance>& instances,
-                       std::vector<BufferId>& copies, std::vector<ProgramNode>& nodes) {
-    BufferId stream = saved.inputs;
-    for (std::size_t j = 0; j < run.block.size(); ++j) {
-      const bool last = j + 1 == run.block.size();
-      Instance& instance = instances[j];
-      instance.symbols[layer_input] = stream;
-      if (!last) instance.symbols[layer_output] = stream = carry();
-      std::vector<BufferId> following =
-          last ? std::vector<BufferId>{} : no_copies(*run.block[j + 1]);
+  // Brings back what is kept on the host and recomputes the rest, layer by layer from the block's
+  // input; under Prefetch::layer each layer gathers the weights of the next.
+  void recompute_block(std::size_t r, std::vector<Instance>& uses, Copies& copies,
+                       std::vector<ProgramNode>& nodes) {
+    const Run& run = runs_[r];
+    const std::size_t layers = run.block.size();
+    BufferId stream = no_buffer;
+    for (std::size_t j = 0; j < layers; ++j) {
+      const bool last = j + 1 == layers;
+      Instance& use = uses[j];
       Beside beside;
-      if (!last) beside = gather_backward({run.block[j + 1], true}, following);
-      if (passes_.ahead()) instance.weights = std::move(copies);
-      std::vector<ProgramNode> again = passes_.recompute(instance, !last);
-      ProgramNode main = sequence(std::move(again));
-      nodes.push_back(beside.empty() ? std::move(main)
-                                     : parallel(std::move(main), {sequence(std::move(beside))}));
-      copies = run.block.size() > 1 ? std::move(following) : instance.weights;
+      if (j == 0) stream = block_input(r, beside);
+      use.symbols[layer_input] = stream;
+      if (!last) {
+        if (!use.symbols.contains(layer_output)) use.symbols[layer_output] = carry();
+        stream = use.symbols[layer_output];
+      }
+      if (!recomputes(run)) continue;
+      Copies following = last ? Copies{} : no_copies(*run.block[j + 1]);
+      if (!last) append(beside, gather_backward({run.block[j + 1], &run.again[j + 1]}, following));
+      append(beside, host_copies(run, j, use, false));
+      if (passes_.ahead()) use.weights = std::move(copies);
+      nodes.push_back(
+          with_beside(sequence(passes_.recompute(use, run.again[j])), std::move(beside)));
+      copies = layers > 1 ? std::move(following) : use.weights;
     }
   }
 
-  BufferId gradient_carry() {
-    return emit_.buffer("stream gradient", "activation_gradients", carry_bytes_);
-  }
-
-  void backward_run(std::size_t r, std::vector<ProgramNode>& nodes, std::vector<BufferId>& copies,
+  void backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
                     BufferId& gradient, Pending& pending) {
     const Run& run = runs_[r];
-    SavedRun& saved = saved_[r];
+    const Recomputation nothing(embedding_.stages.size(), std::vector<bool>(1, false));
     const Next own = first_needed(run);
-    const Next following = r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, false};
+    const Next following = r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing};
     for (const LayerTemplate* layer : run.block) {
-      saved.stores.push_back(emit_.buffer(layer->layer_kind + " gradients", "gradients",
-                                          gradient_bytes(*layer) * run.repeats));
+      stored_[r].gradients.push_back(emit_.buffer(layer->layer_kind + " gradients", "gradients",
+                                                  gradient_bytes(*layer) * run.repeats));
     }
-    const auto instances = [&] { return run.remat ? new_instances(run) : saved.instances; };
-    const auto block = [&](Pending& before, const Next& next, std::vector<BufferId>& next_copies,
-                           BufferId out) {
-      std::vector<Instance> used = instances();
-      return sequence(
-          backward_block(run, saved, used, copies, gradient, out, before, next, next_copies));
+    const auto block = [&](const Next& next, Copies& next_copies, BufferId out) {
+      return sequence(backward_block(r, copies, gradient, out, pending, next, next_copies));
     };
     if (run.repeats > 1) {
-      std::vector<BufferId> handed = no_copies(*own.layer);
-      nodes.push_back(block(pending, own, handed, gradient));
+      Copies handed = no_copies(*own.layer);
+      nodes.push_back(block(own, handed, gradient));
       copies = handed;
       if (run.repeats > 2) {
         // The middle repeats take over copies and gradients from themselves: both sets live through
         // the loop.
-        std::vector<BufferId> second = no_copies(*own.layer);
-        nodes.push_back(repeat(run.repeats - 2, block(pending, own, second, gradient)));
+        Copies second = no_copies(*own.layer);
+        nodes.push_back(repeat(run.repeats - 2, block(own, second, gradient)));
         copies = second;
       }
     }
-    std::vector<BufferId> next = no_copies(*following.layer);
+    Copies next = no_copies(*following.layer);
     const BufferId out = run.repeats > 1 ? gradient : gradient_carry();
-    nodes.push_back(block(pending, following, next, out));
+    nodes.push_back(block(following, next, out));
     gradient = out;
     copies = std::move(next);
   }
 
-  // Whose weights a run's backward pass uses first: a rematerialised block begins with its first
-  // layer.
-  static Next first_needed(const Run& run) {
-    return {run.remat ? run.block.front() : run.block.back(), run.remat};
-  }
-
   // ---- the step
-  // -----------------------------------------------------------------------------------
+  // ----------------------------------------------------------------------------------------
 
   std::vector<ProgramNode> microbatch() {
     std::vector<ProgramNode> nodes;
-    saved_.assign(runs_.size(), {});
-    std::vector<BufferId> copies = no_copies(embedding_);
+    stored_.assign(runs_.size(), {});
+    single_inputs_.assign(runs_.size(), no_buffer);
+    Copies copies = no_copies(embedding_);
     append(nodes, gather_forward(embedding_, copies));
 
     Instance embedding = emit_.instance(embedding_);
     embedding.weights = copies;
     BufferId stream = carry();
     embedding.symbols[layer_output] = stream;
-    copies = no_copies(*runs_.front().block.front());
-    nodes.push_back(
-        passes_.forward(embedding, gather_forward(*runs_.front().block.front(), copies)));
+    const LayerTemplate& first = *runs_.front().block.front();
+    copies = no_copies(first);
+    nodes.push_back(passes_.forward(embedding, gather_forward(first, copies)));
     for (std::size_t r = 0; r < runs_.size(); ++r) forward_run(r, nodes, copies, stream);
 
     Pending pending;
@@ -368,38 +397,36 @@ class Lowering {
 
     Instance back = emit_.instance(embedding_);
     back.weights = copies;
-    back.symbols[std::string("d_") + layer_output] = gradient;
+    back.symbols[gradient_of(layer_output)] = gradient;
     const BufferId store =
         emit_.buffer("embedding gradients", "gradients", gradient_bytes(embedding_));
-    ProgramNode main = sequence(passes_.backward(back, store));
-    Beside beside = reduce_pending(pending);
-    nodes.push_back(beside.empty() ? std::move(main)
-                                   : parallel(std::move(main), {sequence(std::move(beside))}));
+    nodes.push_back(with_beside(sequence(passes_.backward(back, store)), reduce_pending(pending)));
     append(nodes, reduce_pending({&embedding_, back.gradients, store}));
     gradient_stores_.push_back(store);
-    for (const SavedRun& saved : saved_)
-      gradient_stores_.insert(gradient_stores_.end(), saved.stores.begin(), saved.stores.end());
+    for (const Stored& stored : stored_) {
+      gradient_stores_.insert(gradient_stores_.end(), stored.gradients.begin(),
+                              stored.gradients.end());
+    }
     return nodes;
   }
 
-  // Loss forward and backward. The head's weights stay gathered between the two.
-  void head(std::vector<ProgramNode>& nodes, std::vector<BufferId>& copies, BufferId stream,
-            BufferId& gradient, Pending& pending) {
-    Instance instance = emit_.instance(head_);
-    instance.weights = copies;
-    instance.symbols[layer_input] = stream;
-    nodes.push_back(passes_.forward(instance, {}));
-    if (passes_.ahead()) instance.weights = copies;
+  // Loss forward and backward. Under Prefetch::layer the head's weights stay gathered between the
+  // two.
+  void head(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream, BufferId& gradient,
+            Pending& pending) {
+    Instance use = emit_.instance(head_);
+    use.weights = copies;
+    use.symbols[layer_input] = stream;
+    nodes.push_back(passes_.forward(use, {}));
+    if (passes_.ahead()) use.weights = copies;
     gradient = gradient_carry();
-    instance.symbols[std::string("d_") + layer_input] = gradient;
+    use.symbols[gradient_of(layer_input)] = gradient;
     const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
     const Next next = first_needed(runs_.back());
     copies = no_copies(*next.layer);
-    Beside beside = gather_backward(next, copies);
-    ProgramNode main = sequence(passes_.backward(instance, store));
-    nodes.push_back(beside.empty() ? std::move(main)
-                                   : parallel(std::move(main), {sequence(std::move(beside))}));
-    pending = {&head_, instance.gradients, store};
+    nodes.push_back(
+        with_beside(sequence(passes_.backward(use, store)), gather_backward(next, copies)));
+    pending = {&head_, use.gradients, store};
     gradient_stores_.push_back(store);
   }
 
@@ -428,7 +455,6 @@ class Lowering {
 
   const Plan& plan_;
   LocalBatch batch_;
-  LocalBatch head_batch_;
   StepProgram program_;
   Emitter emit_;
   LayerPasses passes_;
@@ -437,7 +463,8 @@ class Lowering {
   LayerTemplate embedding_;
   LayerTemplate head_;
   std::vector<Run> runs_;
-  std::vector<SavedRun> saved_;
+  std::vector<Stored> stored_;           // per run
+  std::vector<BufferId> single_inputs_;  // per run that keeps everything: its input stream
   std::vector<BufferId> gradient_stores_;
   Bytes carry_bytes_;
 };
@@ -458,8 +485,7 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (plan.topology.slices > 1) return "the step time of plans over several slices";
   if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0) return "multi-token prediction in the step";
-  const std::string policy = plan.config.text("remat_policy");
-  if (policy != "full" && policy != "none") return fmt::format("remat_policy={}", policy);
+  if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
     if (config.real("capacity_factor") > 0) return "the dense path with capacity";
