@@ -47,7 +47,9 @@ class Lowering {
     make_templates();
     std::vector<ProgramNode> step;
     const std::int64_t microbatches = plan_.training.gradient_accumulation;
-    step.push_back(repeat(microbatches, sequence(microbatch())));
+    std::vector<ProgramNode> body = microbatch();
+    if (microbatches > 1) accumulate(body);
+    step.push_back(repeat(microbatches, sequence(std::move(body))));
     optimizer(step);
     program_.root = sequence(std::move(step));
     program_.tokens = batch_.tokens() * microbatches;
@@ -140,7 +142,7 @@ class Lowering {
   // ----------------------------------------------------------------------------
 
   struct Stored {
-    BufferId inputs = no_buffer;  // of every block, unless on the host
+    BufferId inputs = no_buffer;  // of a scan, which overwrites its stream; unless on the host
     std::vector<std::map<std::string, BufferId>>
         symbols;                      // kept on the device, per layer of the block
     std::vector<BufferId> gradients;  // reduced, per layer of the block
@@ -149,11 +151,10 @@ class Lowering {
   // In a scan, what is kept is stacked over the repeats. Activations on the host are counted there.
   Stored store(const Run& run) {
     Stored stored;
-    const bool input_kept = !run.policy.everything || run.repeats > 1;
-    if (input_kept && run.policy.input == Kept::on_device) {
-      stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
-    } else if (input_kept) {
+    if (run.policy.input == Kept::on_host) {
       program_.host += carry_bytes_ * run.repeats;
+    } else if (run.repeats > 1) {
+      stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
     }
     for (std::size_t j = 0; j < run.block.size(); ++j) {
       auto& symbols = stored.symbols.emplace_back();
@@ -225,7 +226,7 @@ class Lowering {
       const LayerTemplate& following = last ? next : *run.block[j + 1];
       copies = last ? next_copies : no_copies(following);
       Beside beside = gather_forward(following, copies);
-      if (j == 0 && run.policy.input == Kept::on_host && !run.policy.everything) {
+      if (j == 0 && run.policy.input == Kept::on_host) {
         beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes_, in, true));
       }
       append(beside, host_copies(run, j, use, true));
@@ -265,7 +266,7 @@ class Lowering {
   BufferId block_input(std::size_t r, Beside& beside) {
     const Run& run = runs_[r];
     if (stored_[r].inputs != no_buffer) return stored_[r].inputs;
-    if (run.policy.everything) return single_inputs_[r];
+    if (run.policy.input == Kept::on_device) return single_inputs_[r];
     const BufferId fetched = carry();
     beside.push_back(emit_.host_copy("fetch", run.block.front()->layer_kind, Pass::backward,
                                      carry_bytes_, fetched, false));
@@ -399,7 +400,7 @@ class Lowering {
     back.weights = copies;
     back.symbols[gradient_of(layer_output)] = gradient;
     const BufferId store =
-        emit_.buffer("embedding gradients", "gradients", gradient_bytes(embedding_));
+        emit_.buffer("embedding gradients", "gradients", own_embedding_gradients());
     nodes.push_back(with_beside(sequence(passes_.backward(back, store)), reduce_pending(pending)));
     append(nodes, reduce_pending({&embedding_, back.gradients, store}));
     gradient_stores_.push_back(store);
@@ -408,6 +409,17 @@ class Lowering {
                               stored.gradients.end());
     }
     return nodes;
+  }
+
+  // A table that the head shares has its gradients in the head's store: both uses add to it.
+  Bytes own_embedding_gradients() const {
+    Bytes own = gradient_bytes(embedding_);
+    for (const Weight& weight : embedding_.weights) {
+      for (const Weight& shared : head_.weights) {
+        if (shared.name == weight.name) own -= weight.gradient_shard;
+      }
+    }
+    return own;
   }
 
   // Loss forward and backward. Under Prefetch::layer the head's weights stay gathered between the
@@ -430,21 +442,28 @@ class Lowering {
     gradient_stores_.push_back(store);
   }
 
+  Bytes gradient_store_bytes() const {
+    Bytes sum;
+    for (const BufferId id : gradient_stores_)
+      sum += program_.buffers[static_cast<std::size_t>(id)].bytes;
+    return sum;
+  }
+
+  // Adds the gradients of a microbatch to those of the ones before, which live through all of them.
+  void accumulate(std::vector<ProgramNode>& nodes) {
+    const Bytes gradients = gradient_store_bytes();
+    const BufferId sum = emit_.buffer("accumulated gradients", "gradients", gradients);
+    nodes.push_back(emit_.move("accumulate", "optimizer", Pass::optimizer, gradients * 3,
+                               gradient_stores_, {sum}));
+    gradient_stores_ = {sum};
+  }
+
   // The global norm of the gradients, then the update: every byte of gradients and state once.
   void optimizer(std::vector<ProgramNode>& nodes) {
-    Bytes gradients;
-    for (const BufferId id : gradient_stores_)
-      gradients += program_.buffers[static_cast<std::size_t>(id)].bytes;
+    const Bytes gradients = gradient_store_bytes();
     const TrainingState state = training_state(plan_);
     program_.arguments = state.arguments();
     const std::string kind = "optimizer";
-    if (plan_.training.gradient_accumulation > 1) {
-      const BufferId sum = emit_.buffer("accumulated gradients", "gradients", gradients);
-      nodes.push_back(emit_.move("accumulate", kind, Pass::optimizer,
-                                 gradients * 3 * plan_.training.gradient_accumulation,
-                                 gradient_stores_, {sum}));
-      gradient_stores_ = {sum};
-    }
     if (plan_.config.real("gradient_clipping_threshold") > 0) {
       nodes.push_back(
           emit_.move("gradient_norm", kind, Pass::optimizer, gradients, gradient_stores_, {}));
@@ -464,7 +483,7 @@ class Lowering {
   LayerTemplate head_;
   std::vector<Run> runs_;
   std::vector<Stored> stored_;           // per run
-  std::vector<BufferId> single_inputs_;  // per run that keeps everything: its input stream
+  std::vector<BufferId> single_inputs_;  // per run of one repeat: its input stream
   std::vector<BufferId> gradient_stores_;
   Bytes carry_bytes_;
 };
@@ -491,6 +510,8 @@ std::optional<std::string> not_lowered(const Plan& plan) {
     if (config.real("capacity_factor") > 0) return "the dense path with capacity";
     if (plan.mesh.size("expert") > 1) return "the dense path with expert parallelism";
   }
+  if (plan.expert_axes == ExpertAxes::fsdp_2d && plan.mesh.size("expert") > 1)
+    return "two-dimensional sharding of experts with expert parallelism";
   if (plan.expert_axes == ExpertAxes::batch_split) return "the batch-split schedule";
   if (config.integer("num_moe_token_chunks") > 1 || config.integer("num_moe_emb_chunks") > 0)
     return "chunked expert exchange";
