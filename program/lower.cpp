@@ -77,7 +77,8 @@ class Lowering {
 
   void make_templates() {
     embedding_ = embedding_template(plan_, batch_);
-    head_ = head_template(plan_, batch_);
+    tiles_ = plan_.config.integer("num_vocab_tiling");
+    head_ = head_template(plan_, {1, batch_.tokens() / tiles_});
     RematPolicy unwrapped;
     unwrapped.everything = true;
     const RematPolicy policy = remat_policy(plan_);
@@ -108,8 +109,11 @@ class Lowering {
     return Copies(layer.weights.size(), no_buffer);
   }
 
+  // A tiled head gathers its weights itself, tile by tile, unless it is told to do so once.
+  bool head_gathers() const { return tiles_ > 1 && !plan_.config.boolean("vocab_tiling_ag_once"); }
+
   Beside gather_forward(const LayerTemplate& layer, Copies& copies) {
-    if (!passes_.ahead()) return {};
+    if (!passes_.ahead() || (&layer == &head_ && head_gathers())) return {};
     return emit_.gather(layer, forward_weights(layer), copies, Pass::forward);
   }
 
@@ -426,20 +430,49 @@ class Lowering {
   // two.
   void head(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream, BufferId& gradient,
             Pending& pending) {
+    gradient = gradient_carry();
+    const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
+    const Next next = first_needed(runs_.back());
+    Copies next_copies = no_copies(*next.layer);
+    gradient_stores_.push_back(store);
+    if (tiles_ > 1) {
+      tiled_head(nodes, copies, stream, gradient, store, pending);
+      append(nodes, gather_backward(next, next_copies));
+    } else {
+      Instance use = head_instance(copies, stream, gradient);
+      nodes.push_back(passes_.forward(use, {}));
+      if (passes_.ahead()) use.weights = copies;
+      nodes.push_back(
+          with_beside(sequence(passes_.backward(use, store)), gather_backward(next, next_copies)));
+      pending = {&head_, use.gradients, store};
+    }
+    copies = std::move(next_copies);
+  }
+
+  Instance head_instance(const Copies& copies, BufferId stream, BufferId gradient) {
     Instance use = emit_.instance(head_);
     use.weights = copies;
     use.symbols[layer_input] = stream;
-    nodes.push_back(passes_.forward(use, {}));
-    if (passes_.ahead()) use.weights = copies;
-    gradient = gradient_carry();
     use.symbols[gradient_of(layer_input)] = gradient;
-    const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
-    const Next next = first_needed(runs_.back());
-    copies = no_copies(*next.layer);
-    nodes.push_back(
-        with_beside(sequence(passes_.backward(use, store)), gather_backward(next, copies)));
-    pending = {&head_, use.gradients, store};
-    gradient_stores_.push_back(store);
+    return use;
+  }
+
+  // Vocabulary tiling: the loss of a share of the tokens at a time; the backward pass computes its
+  // logits again. Each tile gathers the head's weights anew, unless vocab_tiling_ag_once.
+  void tiled_head(std::vector<ProgramNode>& nodes, const Copies& copies, BufferId stream,
+                  BufferId gradient, BufferId store, Pending& pending) {
+    const bool once = passes_.ahead() && !head_gathers();
+    LayerPasses each(emit_, Prefetch::kernel);
+    LayerPasses& passes = once ? passes_ : each;
+    const Copies held = once ? copies : no_copies(head_);
+    Instance forward = head_instance(held, stream, gradient);
+    nodes.push_back(repeat(tiles_, passes.forward(forward, {})));
+    Instance backward = head_instance(held, stream, gradient);
+    std::vector<ProgramNode> body = passes.recompute(backward, recomputation(head_, {}, false));
+    if (once) backward.weights = copies;
+    append(body, passes.backward(backward, store));
+    nodes.push_back(repeat(tiles_, sequence(std::move(body))));
+    if (once) pending = {&head_, backward.gradients, store};
   }
 
   Bytes gradient_store_bytes() const {
@@ -486,6 +519,7 @@ class Lowering {
   std::vector<BufferId> single_inputs_;  // per run of one repeat: its input stream
   std::vector<BufferId> gradient_stores_;
   Bytes carry_bytes_;
+  std::int64_t tiles_ = 1;  // of the loss
 };
 
 }  // namespace
@@ -515,7 +549,8 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (plan.expert_axes == ExpertAxes::batch_split) return "the batch-split schedule";
   if (config.integer("num_moe_token_chunks") > 1 || config.integer("num_moe_emb_chunks") > 0)
     return "chunked expert exchange";
-  if (config.integer("num_vocab_tiling") > 1) return "vocabulary tiling";
+  if (local_batch(plan).tokens() % config.integer("num_vocab_tiling") != 0)
+    return "vocabulary tiling that splits a device's tokens unevenly";
   return {};
 }
 
