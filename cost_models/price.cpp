@@ -7,7 +7,7 @@ namespace meshsim {
 
 std::string_view name(Resource resource) {
   constexpr std::array<std::string_view, resource_count> names{
-      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "pcie"};
+      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "dcn", "pcie"};
   return names.at(resource);
 }
 

@@ -14,7 +14,17 @@
 namespace meshsim {
 
 // The resources of a device. ICI is counted per physical torus axis: both directions of its links.
-enum Resource : std::size_t { tensor_core, hbm, ici_0, ici_1, ici_2, ici_3, pcie, resource_count };
+enum Resource : std::size_t {
+  tensor_core,
+  hbm,
+  ici_0,
+  ici_1,
+  ici_2,
+  ici_3,
+  dcn,
+  pcie,
+  resource_count
+};
 std::string_view name(Resource resource);
 
 using ResourceTimes = std::array<double, resource_count>;  // picoseconds

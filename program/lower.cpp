@@ -535,7 +535,6 @@ std::optional<std::string> not_lowered(const Plan& plan) {
     if (axis.size() > 1 && !lowered)
       return fmt::format("the step time of plans with a {} degree", axis.name);
   }
-  if (plan.topology.slices > 1) return "the step time of plans over several slices";
   if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0) return "multi-token prediction in the step";
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;

@@ -121,7 +121,7 @@ Evaluation evaluate(const Plan& plan, Fidelity fidelity) {
     const Bytes usable = result.hbm_usable();
     const Bytes arguments = result.state.arguments();
     Step step = lowered(plan, arguments < usable ? usable - arguments : Bytes());
-    missing = not_priced(chip_of(plan), step.program);
+    missing = not_priced(plan.topology, step.program);
     if (!missing) {
       add_time(plan, fidelity, step);
       result.step = std::move(step);
