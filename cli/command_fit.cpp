@@ -4,6 +4,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/fidelity_option.hpp"
 #include "cli/output_options.hpp"
 #include "cli/plan_options.hpp"
 #include "reports/output.hpp"
@@ -13,22 +14,13 @@
 namespace meshsim {
 namespace {
 
-Fidelity parse_fidelity(const std::string& text) {
-  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
-    if (text == name(fidelity)) return fidelity;
-  }
-  throw Error(ErrorKind::usage, "--fidelity " + printable(text) + " is not known",
-              "closed-form or event");
-}
-
 // Both commands walk the same way; only `fit` answers by its exit code.
 void add_plan_command(CLI::App& app, const char* name, const char* description,
                       bool verdict_is_exit_code, int& result) {
   CLI::App* command = app.add_subcommand(name, description);
   auto plan_options = add_plan_options(*command);
   auto output = add_output_options(*command);
-  auto fidelity = std::make_shared<std::string>("closed-form");
-  command->add_option("--fidelity", *fidelity, "closed-form (default) or event")->type_name("KIND");
+  auto fidelity = add_fidelity_option(*command);
   command->callback([=, &result] {
     const PlanRequest request = plan_options->request();
     const Plan plan = make_plan(request);

@@ -17,7 +17,7 @@ void add_schema(CLI::App& app, int& result) {
   auto name = std::make_shared<std::string>();
   command
       ->add_option("report", *name,
-                   "plan (fit, simulate), model, topology or config; report: any of them")
+                   "plan (fit, simulate), model, models, topology or config; report: any of them")
       ->required()
       ->type_name("NAME");
   command->callback([=, &result] {

@@ -54,6 +54,12 @@ Slice slice_of(const TopologyOptions& options) {
 }
 
 TopologyView view_of(const TopologyOptions& options) {
+  if (options.logical.empty() && (!options.dcn.empty() || options.allow_split)) {
+    throw Error(ErrorKind::usage,
+                options.dcn.empty() ? "--allow-split-physical-axes needs --logical"
+                                    : "--dcn needs --logical",
+                "meshsim topology --help");
+  }
   TopologyView view{make_topology(slice_of(options), positive(options.slices, "--slices")), {}, {}};
   if (!options.logical.empty()) {
     view.mesh = assign_mesh(device_mesh_shape(view.topology.slice),

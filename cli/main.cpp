@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   meshsim::add_fit(app, result);
   meshsim::add_simulate(app, result);
+  meshsim::add_what_if(app, result);
   meshsim::add_config(app, result);
   meshsim::add_model(app, result);
   meshsim::add_topology(app, result);

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cli/output_options.hpp"
+#include "inputs/source.hpp"
 
 namespace meshsim {
 namespace {
@@ -36,11 +37,13 @@ Node features(const std::vector<std::string>& assignments) {
   mapping.where = {fmt::format("<command line> {}", flag)};
   for (const std::string& assignment : assignments) {
     const std::size_t equals = assignment.find('=');
-    if (equals == std::string::npos || equals == 0) {
+    if (equals == std::string::npos || equals == 0 || equals + 1 == assignment.size()) {
       throw Error(
           ErrorKind::invalid_input,
-          Diagnostic{mapping.where, {}, fmt::format("'{}' is not name=value", assignment), {}});
+          Diagnostic{
+              mapping.where, {}, fmt::format("{} is not name=value", in_quotes(assignment)), {}});
     }
+    check_text({mapping.where.file, assignment});
     const std::string name = assignment.substr(0, equals);
     if (mapping.find(name) != nullptr) {
       throw Error(ErrorKind::invalid_input, Diagnostic{mapping.where, name, "is given twice", {}});

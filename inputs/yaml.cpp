@@ -189,7 +189,10 @@ void refuse_tab_indentation(const Source& source) {
 Node parse_yaml(const Source& source) {
   check_text(source);
   refuse_tab_indentation(source);
-  std::istringstream stream(source.text);
+  // yaml-cpp closes an open quote at the end of a text that ends in a newline, silently. Behind a
+  // comment it notices.
+  const bool ends_line = source.text.empty() || source.text.back() == '\n';
+  std::istringstream stream(source.text + (ends_line ? "#" : "\n#"));
   TreeBuilder builder(source.name);
   try {
     YAML::Parser parser(stream);
@@ -201,7 +204,9 @@ Node parse_yaml(const Source& source) {
                 Diagnostic{{source.name, error.mark.line + 1, error.mark.column + 1},
                            {},
                            "is not valid YAML: " + error.msg,
-                           "look at this line and the one above it"});
+                           error.msg == "illegal EOF in scalar"
+                               ? "a quote is not closed"
+                               : "look at this line and the one above it"});
   }
 }
 

@@ -28,6 +28,7 @@ void append_router(std::vector<Tensor>& t, const std::string& path, const ModelS
     Tensor table{path + "tid2eid", {spec.vocab_size, moe.top_k}, {"", ""}, TensorRole::table};
     table.dtype = DType::float32;
     table.trainable = moe.hash_table_trained;
+    table.gradient = false;  // ids are cast to integers: none comes back
     t.push_back(std::move(table));
   }
   if (moe.router_bias != MoeMlp::Bias::none) {

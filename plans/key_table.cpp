@@ -319,7 +319,10 @@ const KeyInfo* KeyTable::find(std::string_view name) const {
                                            : nullptr;
 }
 
-bool KeyInfo::is_default(const Node& value) const { return same_value(value, default_value); }
+bool KeyInfo::is_default(const Node& value) const {
+  const bool unset = is_none(value) && type.nullable && default_value.text.empty();
+  return unset || same_value(value, default_value);
+}
 
 void KeyTable::check(const KeyInfo& key, const Node& value, Diagnostics& faults) {
   if (key.type.nullable && is_none(value)) return;

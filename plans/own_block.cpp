@@ -100,7 +100,7 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
         continue;
       }
       fine = false;
-      what = fmt::format("'{}' is not a known feature", feature.key);
+      what = fmt::format("{} is not a known feature", in_quotes(feature.key));
       hint = did_you_mean(feature.key, software_features);
     }
   }

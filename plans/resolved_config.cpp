@@ -19,6 +19,16 @@ namespace meshsim {
 namespace {
 
 // A value on the command line or in the environment is a YAML flow value: 4, true, text, [a, b].
+// Puts everything below `node` at one place: there are no lines to count.
+void put_at(const Location& place, Node& node) {
+  node.where = place;
+  for (Node& item : node.items) put_at(place, item);
+  for (Member& member : node.members) {
+    member.where = place;
+    put_at(place, member.value);
+  }
+}
+
 // Nothing, after a fault.
 std::optional<Node> flow_value(const std::string& key, const std::string& text,
                                const std::string& from, Diagnostics& faults) {
@@ -38,7 +48,7 @@ std::optional<Node> flow_value(const std::string& key, const std::string& text,
     for (const Diagnostic& fault : error.diagnostics()) faults.add({{from}, key, fault.what, {}});
     return std::nullopt;
   }
-  value.where = {from};
+  put_at({from}, value);
   return value;
 }
 
@@ -85,8 +95,10 @@ class Resolver {
     if (info == nullptr) {
       constexpr std::size_t longest = 60;
       const std::string shown = key.size() > longest ? key.substr(0, longest) + "..." : key;
-      faults_.add(
-          {std::move(where), shown, "is not a MaxText key", did_you_mean(key, table_.names())});
+      // Nobody sees the hints beyond the cap, and each costs a walk over all names.
+      const bool seen = ++unknown_ <= Diagnostics::cap;
+      faults_.add({std::move(where), shown, "is not a MaxText key",
+                   seen ? did_you_mean(key, table_.names()) : ""});
       return nullptr;
     }
     if (info->use == KeyUse::derived) {
@@ -287,6 +299,7 @@ class Resolver {
   Values command_line_;
   Values environment_;
   Diagnostics faults_;
+  std::size_t unknown_ = 0;  // keys
   ResolvedConfig config_;
 };
 

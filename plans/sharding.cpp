@@ -43,7 +43,10 @@ std::vector<std::string> mesh_axes_of(const ResolvedConfig& config, const Node& 
       throw config.refusal("logical_axis_rules",
                            fmt::format("the rule of '{}' names '{}', which is not in mesh_axes",
                                        rule.items[0].text, axis),
-                           did_you_mean(axis, names_of(mesh)));
+                           config.is_default("mesh_axes")
+                               ? did_you_mean(axis, names_of(mesh))
+                               : "mesh_axes of your own need logical_axis_rules of your own, with "
+                                 "override_logical_axis_rules=true");
     }
   }
   return axes;
@@ -64,21 +67,20 @@ ShardingRules::ShardingRules(const ResolvedConfig& config, const LogicalMesh& me
 
 std::vector<std::vector<std::string>> ShardingRules::resolve(
     std::span<const std::string> logical_axes) const {
-  std::vector<std::vector<std::string>> result;
+  std::vector<std::vector<std::string>> result(logical_axes.size());
+  std::vector<bool> placed(logical_axes.size(), false);
   std::set<std::string> taken;
-  for (const std::string& name : logical_axes) {
-    const auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const auto& candidate) {
-      return candidate.first == name &&
-             std::none_of(candidate.second.begin(), candidate.second.end(),
-                          [&](const std::string& axis) { return taken.contains(axis); });
-    });
-    std::vector<std::string> axes;
-    if (rule != rules_.end()) {
-      taken.insert(rule->second.begin(), rule->second.end());
-      std::copy_if(rule->second.begin(), rule->second.end(), std::back_inserter(axes),
-                   [&](const std::string& axis) { return mesh_.size(axis) > 1; });
-    }
-    result.push_back(std::move(axes));
+  for (const auto& [name, mesh_axes] : rules_) {
+    const auto at = std::find(logical_axes.begin(), logical_axes.end(), name);
+    if (at == logical_axes.end()) continue;
+    const auto dimension = static_cast<std::size_t>(at - logical_axes.begin());
+    const bool free = std::none_of(mesh_axes.begin(), mesh_axes.end(),
+                                   [&](const std::string& axis) { return taken.contains(axis); });
+    if (placed[dimension] || !free) continue;
+    placed[dimension] = true;
+    taken.insert(mesh_axes.begin(), mesh_axes.end());
+    std::copy_if(mesh_axes.begin(), mesh_axes.end(), std::back_inserter(result[dimension]),
+                 [&](const std::string& axis) { return mesh_.size(axis) > 1; });
   }
   return result;
 }

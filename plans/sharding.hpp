@@ -1,9 +1,14 @@
 // Logical axes -> mesh axes -> the shard of a tensor that one device holds.
 //
-// Rules are (logical axis, mesh axes) pairs in order. The dimensions of a tensor are visited left
-// to right; each takes the first rule of its name none of whose mesh axes an earlier dimension has
-// taken, and stays whole if there is none. Mesh axes of degree 1 are dropped afterwards. (flax
-// logical axis rules as MaxText applies them, August 2026.)
+// Rules are (logical axis, mesh axes) pairs, in order of priority. Each rule in turn places the
+// dimension of its name, unless that has its place already or one of the mesh axes is taken; a
+// dimension that no rule places stays whole. Mesh axes of degree 1 are dropped afterwards.
+//
+// So an MLP kernel (embed, mlp) gives its `mlp` the tensor axes first (the rule of mlp stands
+// before that of embed), and embed falls back to its second rule, which does without
+// fsdp_transpose. Visiting dimensions from left to right instead would leave (embed, mlp) whole
+// along mlp whatever the tensor degree. (flax logical_to_mesh_axes, as MaxText calls it, August
+// 2026.)
 #pragma once
 
 #include <cstdint>

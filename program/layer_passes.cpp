@@ -1,6 +1,7 @@
 #include "program/layer_passes.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace meshsim {
@@ -14,6 +15,17 @@ bool any(const std::vector<bool>& flags) {
   return std::find(flags.begin(), flags.end(), true) != flags.end();
 }
 
+// The weights of the operations of `stage` that run; nullptr: of all.
+std::vector<std::size_t> running_weights(const Stage& stage, const std::vector<bool>* keep) {
+  if (keep == nullptr) return stage.weights(false);
+  std::set<std::size_t> all;
+  for (std::size_t i = 0; i < stage.forward.size(); ++i) {
+    const OpTemplate& op = stage.forward[i];
+    if ((*keep)[i]) all.insert(op.weights.begin(), op.weights.end());
+  }
+  return {all.begin(), all.end()};
+}
+
 }  // namespace
 
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
@@ -24,22 +36,22 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
     if (keep == nullptr || any((*keep)[s])) running.push_back(s);
   }
   std::vector<ProgramNode> nodes;
+  const auto kept = [&](std::size_t s) { return keep == nullptr ? nullptr : &(*keep)[s]; };
+  const auto gathered = [&](std::size_t s, std::vector<BufferId>& copies) {
+    return emit_.gather(*instance.layer, running_weights(stages[s], kept(s)), copies, pass);
+  };
   for (std::size_t i = 0; i < running.size(); ++i) {
     const std::size_t s = running[i];
-    const std::vector<bool>* kept = keep == nullptr ? nullptr : &(*keep)[s];
     if (ahead()) {
-      nodes.push_back(emit_.forward(instance, stages[s], pass, kept));
+      nodes.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
       continue;
     }
     // A stage's copies end with the stage: the next use gathers anew.
-    if (i == 0)
-      append(nodes,
-             emit_.gather(*instance.layer, stages[s].weights(false), instance.weights, pass));
+    if (i == 0) append(nodes, gathered(s, instance.weights));
     std::vector<BufferId> next(instance.weights.size(), no_buffer);
     std::vector<ProgramNode> beside;
-    if (i + 1 < running.size())
-      beside = emit_.gather(*instance.layer, stages[running[i + 1]].weights(false), next, pass);
-    ProgramNode main = emit_.forward(instance, stages[s], pass, kept);
+    if (i + 1 < running.size()) beside = gathered(running[i + 1], next);
+    ProgramNode main = emit_.forward(instance, stages[s], pass, kept(s));
     nodes.push_back(beside.empty() ? std::move(main)
                                    : parallel(std::move(main), {sequence(std::move(beside))}));
     instance.weights = std::move(next);

@@ -60,7 +60,8 @@ LocalBatch local_batch(const Plan& plan) {
   if (micro % parts != 0) {
     throw plan.config.refusal(
         "per_device_batch_size",
-        fmt::format("{} sequences do not divide over {} devices", micro, parts));
+        fmt::format("{} sequences do not divide over {} devices", micro, parts),
+        fmt::format("a global batch that is a multiple of {}", parts));
   }
   return {micro / parts, plan.training.sequence_length};
 }

@@ -3,13 +3,13 @@
 // Forward over the layers, loss, backward, optimizer. Weights sharded over fsdp (and, for all but
 // expert kernels, over expert) are gathered in the activations' dtype before each use, once forward
 // and once backward; gradients are reduce-scattered in the weights' dtype. Under remat policy
-// `full` a scanned block keeps its input only and is computed again in the backward pass, less what
+// `full` a block keeps its input only and is computed again in the backward pass, less what
 // is then dead code; DeepSeek-V4's unrolled layers keep everything.
 //
 // How far ahead weights are gathered is a choice of the compiler that memory decides:
-//   layer   the weights of the next layer while this one computes, and the gradients of the last
-//   one beside it kernel  the weights of the next stage while this one computes: less memory, less
-//   overlap
+//   layer    the weights of the next layer while this one computes, and the gradients of the last
+//            layer beside it
+//   kernel   the weights of the next stage while this one computes: less memory, less overlap
 #pragma once
 
 #include <optional>

@@ -41,12 +41,14 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
 }
 
 // Scores and choices of `tokens` tokens, from `logits` to `routing`: expert ids and weights.
+// `beside` is read as well, in the forward pass.
 void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
-                  const std::string& logits, const std::string& routing) {
+                  const std::string& logits, const std::string& routing, Names beside = {}) {
   build.activation(routing, tokens, 2 * moe.top_k, DType::float32);
   const Names weights =
       moe.router_bias == MoeMlp::Bias::trained ? Names{block + "gate/bias"} : Names{};
-  build.vector("route", weights, {logits}, {routing}, {logits}, {logits});
+  beside.push_back(logits);
+  build.vector("route", weights, beside, {routing}, {logits}, {logits});
 }
 
 void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
@@ -56,13 +58,20 @@ void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
                {{1, build.T(), build.plan().model.emb_dim, moe.experts}});
 }
 
+// Rows that a permutation of a buffer moves: all of it, unless a ragged sort stops after `rows`.
+std::int64_t moved_rows(const LayerBuilder& build, std::int64_t rows, std::int64_t buffer_rows) {
+  return build.plan().config.boolean("use_ragged_sort") ? rows : buffer_rows;
+}
+
 // Expert products on `rows` routed rows that lie in buffers of `buffer_rows`: rows_in -> rows_out.
+// They touch those rows only, whatever permutes the buffers before and after.
 void build_experts(LayerBuilder& build, const MoeMlp& moe, std::int64_t rows,
                    std::int64_t buffer_rows) {
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t F = moe.width;
   const std::int64_t local = moe.experts / build.plan().mesh.size("expert");
   const std::int64_t tile = build.plan().config.integer("wi_tile_fwd_batch_seq");
+  build.padded_activation("rows_in", buffer_rows, rows, D);
   build.padded_activation("expert_up", buffer_rows, rows, moe.up_projections * F);
   build.padded_activation("expert_hidden", buffer_rows, rows, F);
   build.padded_activation("rows_out", buffer_rows, rows, D);
@@ -120,8 +129,9 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
                      element_bytes(build.plan().training.activations);
   build_choice(build, moe, build.T(), "router_logits", "routing");
   build.activation("sent", n, D);
-  build.padded_activation("received", R, n, D);
-  build.padded_activation("rows_in", R, n, D);
+  const std::int64_t moved = moved_rows(build, n, R);
+  build.padded_activation("received", R, moved, D);
+  build.padded_activation("rows_in", R, moved, D);
   build.activation("shard_counts", 1, P, DType::int32);
   build.activation("expert_counts", 1, P * moe.experts, DType::int32);
 
@@ -141,7 +151,8 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   build.stage("local_permute");
   build.vector("local_permute", {}, {"received", "expert_counts"}, {"rows_in"}, {}, {"received"});
   build_experts(build, moe, n, R);
-  build.padded_activation("rows_sorted_back", R, n, D);
+  build.padded_activation("rows_out", R, moved, D);
+  build.padded_activation("rows_sorted_back", R, moved, D);
   build.activation("returned", n, D);
   build.activation("routed_out", build.T(), D);
   build.stage("local_unpermute");
@@ -169,7 +180,6 @@ void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::st
   const Bytes logits = Bytes(checked_product({P, T, moe.experts}, "gathered logits")) * element;
   build.activation("all_tokens", P * T, D);
   build.activation("all_logits", P * T, moe.experts);
-  build.activation("all_scores", P * T, moe.experts);
   build.activation("partial_out", P * T, D);
   build.activation("routed_out", T, D);
 
@@ -183,23 +193,29 @@ void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::st
                                          tokens, {"d_all_tokens"}, {"d_" + input}));
   build.backward_beside(build.collective("reduce_logits", CollectiveKind::reduce_scatter, axes,
                                          logits, {"d_all_logits"}, {"d_router_logits"}));
+  Names chosen_by;
   if (moe.score != MoeMlp::Score::softmax) {
     // Scores before the bias travel beside the biased ones that choose; only one of the two has a
     // gradient.
+    chosen_by.emplace_back("all_scores");
+    build.activation("all_scores", P * T, moe.experts);
     build.forward_beside(build.collective("gather_scores", CollectiveKind::all_gather, axes, logits,
                                           {"router_logits"}, {"all_scores"}));
   }
   if (moe.routing == MoeMlp::Routing::hash) {
+    chosen_by.emplace_back("all_ids");
     build.activation("all_ids", P * T, 1, DType::int32);
     build.forward_beside(build.collective("gather_token_ids", CollectiveKind::all_gather, axes,
                                           Bytes(checked_multiply(4, P * T, "token ids")), {},
                                           {"all_ids"}));
   }
   build.stage("permute");
-  build_choice(build, moe, P * T, "all_logits", "routing");
-  build.padded_activation("rows_in", P * n, n, D);
+  build_choice(build, moe, P * T, "all_logits", "routing", chosen_by);
+  const std::int64_t moved = moved_rows(build, n, P * n);
+  build.padded_activation("rows_in", P * n, moved, D);
   build.vector("permute", {}, {"all_tokens", "routing"}, {"rows_in"}, {}, {"all_tokens"});
   build_experts(build, moe, n, P * n);
+  build.padded_activation("rows_out", P * n, moved, D);
   build.stage("unpermute");
   build.vector("unpermute", {}, {"rows_out", "routing"}, {"partial_out"}, {"rows_out", "routing"},
                {"rows_out", "routing"});

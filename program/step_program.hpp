@@ -5,8 +5,7 @@
 //
 //   Leaf       one operation: work for the TensorCore, a collective, or a copy to or from the host
 //   Sequence   children one after the other
-//   Parallel   the first child on the TensorCore; the others, transfers only, beside it. All
-//   start
+//   Parallel   the first child on the TensorCore; the others, transfers only, beside it. All start
 //              together, and it ends when all have ended: an asynchronous start and its done.
 //   Repeat     n times the same body: a scan, which is also XLA's scheduling boundary
 //

@@ -6,8 +6,8 @@
 
 namespace meshsim {
 
-// The schema of "plan", "model", "topology" or "config"; "report" accepts any of them. Throws
-// Error(invalid_input) for another name.
+// The schema of "plan", "model", "models", "topology" or "config"; "report" accepts any of them.
+// Throws Error(invalid_input) for another name.
 std::string report_schema(std::string_view name);
 
 }  // namespace meshsim

@@ -6,12 +6,11 @@
 #include <optional>
 #include <utility>
 
+#include "studies/neighbours.hpp"
 #include "units/error.hpp"
 
 namespace meshsim {
 namespace {
-
-using Change = std::vector<std::pair<std::string, std::string>>;  // key, value
 
 // The slice of the same chip with the fewest chips above this one's.
 std::optional<std::string> larger_slice(const Topology& topology) {
@@ -55,33 +54,6 @@ std::vector<Change> changes(const Plan& plan) {
   return all;
 }
 
-PlanRequest changed(PlanRequest request, const Change& change) {
-  for (const auto& [key, value] : change) {
-    std::erase_if(request.assignments,
-                  [&](const std::string& word) { return word.starts_with(key + "="); });
-    std::erase_if(request.environment,
-                  [&](const auto& variable) { return variable.first == "M_" + key; });
-    request.assignments.push_back(fmt::format("{}={}", key, value));
-  }
-  return request;
-}
-
-std::string command_of(const PlanRequest& request, const std::vector<std::string>& allowed) {
-  std::string command = "meshsim fit";
-  if (!request.config_file.empty()) command += " " + request.config_file;
-  if (!request.hf_config.empty()) command += " --hf " + request.hf_config;
-  for (const std::string& word : request.assignments) command += " " + word;
-  for (const std::string& id : allowed) command += " --allow " + id;
-  return command;
-}
-
-std::string change_text(const Change& change) {
-  std::string text;
-  for (const auto& [key, value] : change)
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
-  return text;
-}
-
 }  // namespace
 
 std::vector<Fix> cheapest_fixes(const PlanRequest& request, const Evaluation& evaluation,
@@ -96,7 +68,7 @@ std::vector<Fix> cheapest_fixes(const PlanRequest& request, const Evaluation& ev
       const Evaluation result = evaluate(plan, Fidelity::closed_form);
       if (result.peak() >= evaluation.peak()) continue;
       Fix fix{change_text(change),
-              command_of(other, plan.allowed),
+              command_of(other, "fit"),
               evaluation.peak() - result.peak(),
               {},
               result.verdict() == Verdict::fits};

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps the outputs that README.md shows equal to what the commands print.
+"""Keeps the outputs that README.md and tests/golden/*.md show equal to what the commands print.
 
 An output stands between two markers, directly below the commands that print it:
 
@@ -24,6 +24,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "tests" / "golden").glob("*.md"))]
 PROGRAM = "build/release/meshsim"
 # A verdict is an answer, not a failure: 3 negative, 4 inconclusive.
 ANSWERS = {0, 3, 4}
@@ -81,25 +82,34 @@ def renewed(document, program):
     return result
 
 
+def out_of_date(path, before, after):
+    changes = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"{path}, shown", "printed", lineterm=""
+    )
+    print(*changes, sep="\n")
+
+
 def main():
-    parser = argparse.ArgumentParser(description="README.md shows what the commands print")
+    parser = argparse.ArgumentParser(description="documents show what the commands print")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--update", action="store_true", help="rewrite the outputs")
     action.add_argument("--check", action="store_true", help="fail if an output is out of date")
     parser.add_argument("--program", default=str(ROOT / PROGRAM), help=f"run this for {PROGRAM}")
-    parser.add_argument("document", nargs="?", type=pathlib.Path, default=ROOT / "README.md")
+    parser.add_argument("documents", nargs="*", type=pathlib.Path, default=DOCUMENTS)
     options = parser.parse_args()
 
-    before = options.document.read_text(encoding="utf-8")
-    after = renewed(before, options.program)
-    if options.update:
-        if after != before:
-            options.document.write_text(after, encoding="utf-8")
-    elif after != before:
-        changes = difflib.unified_diff(
-            before.splitlines(), after.splitlines(), "shown", "printed", lineterm=""
-        )
-        print(*changes, sep="\n")
+    changed = 0
+    for path in options.documents:
+        before = path.read_text(encoding="utf-8")
+        after = renewed(before, options.program)
+        if after == before:
+            continue
+        changed += 1
+        if options.update:
+            path.write_text(after, encoding="utf-8")
+        else:
+            out_of_date(path.name, before, after)
+    if changed and options.check:
         raise Failure("out of date; run: tests/readme_outputs.py --update")
 
 

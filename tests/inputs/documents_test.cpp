@@ -83,6 +83,23 @@ TEST_CASE("every node knows its line and column", "[documents]") {
   }
 }
 
+TEST_CASE("a quote that is not closed does not swallow the rest of the file", "[documents]") {
+  const auto quote = GENERATE("'", "\"");
+  const auto end = GENERATE("", "\n", "\n\n", "\nsteps: 1\n", " # comment\n");
+  const Diagnostic fault = yaml_fault(fmt::format("a: 1\nrun_name: {}x{}", quote, end));
+  CHECK_THAT(fault.what, Contains("is not valid YAML"));
+  CHECK(fault.hint == "a quote is not closed");
+  CHECK(fault.where.line >= 2);
+}
+
+TEST_CASE("block scalars end where they ended", "[documents]") {
+  CHECK(yaml("a: |\n  x\n").find("a")->text == "x\n");
+  CHECK(yaml("a: |+\n  x\n\n").find("a")->text == "x\n\n");
+  CHECK(yaml("a: |-\n  x").find("a")->text == "x");
+  CHECK(yaml("a: >\n  x\n  y\n").find("a")->text == "x y\n");
+  CHECK(yaml("# nothing").kind == Node::Kind::null);
+}
+
 TEST_CASE("numbers keep their text", "[documents]") {
   const auto number = GENERATE("9007199254740993", "9223372036854775808", "18446744073709551616",
                                "-0", "-0.0", "0.10", "1e3", "1E+03", "-12",

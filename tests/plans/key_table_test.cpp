@@ -113,6 +113,7 @@ TEST_CASE("ranges: one table for all keys", "[plans][keys]") {
   CHECK_THAT(fault("max_target_length", "0"), Contains("must be at least 1 (got 0)"));
   CHECK_THAT(fault("sharding_tolerance", "1.5"), Contains("must be at most 1 (got 1.5)"));
   CHECK_THAT(fault("num_experts", "0"), Contains("must be at least 1 (got 0)"));
+  CHECK_THAT(fault("mtp_num_layers", "65"), Contains("must be at most 64 (got 65)"));
   int degrees = 0;
   for (const KeyInfo& key : table().keys()) {
     const bool degree = (key.name.starts_with("ici_") || key.name.starts_with("dcn_")) &&

@@ -162,6 +162,9 @@ TEST_CASE("values that are lists are read as flow YAML", "[plans][precedence]") 
   CHECK(outcome(request({"run_name=a=b"}), "run_name") == "a=b from command_line");
   CHECK_THAT(fault(request({"steps=1", "compress_ratios=[0, 4"})),
              Contains("<command line>:2: error: compress_ratios: is not valid YAML"));
+  CHECK_THAT(
+      fault(request({"compress_ratios=[0, 4.5]"})),
+      Contains("<command line>:1: error: compress_ratios: must hold integers only (got '4.5'"));
   CHECK_THAT(fault(request({"run_name=a\x1b[2J"})),
              Contains("<command line>:1: error: run_name: contains the control character 0x1b"));
 }
@@ -173,4 +176,5 @@ TEST_CASE("only the default of a fixed key is accepted", "[plans][precedence]") 
                       "  hint: it would need other accelerators"));
   CHECK(outcome(request({"use_multimodal=False"}), "use_multimodal") == "False from command_line");
   CHECK(outcome(request({"quantization="}), "quantization") == " from command_line");
+  CHECK(outcome(request({"quantization=None"}), "quantization") == "None from command_line");
 }

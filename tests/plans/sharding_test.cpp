@@ -28,11 +28,10 @@ std::string fault(Words words) {
 
 }  // namespace
 
-TEST_CASE("dimensions are visited left to right, an axis is taken once", "[plans][sharding]") {
+TEST_CASE("rules are taken in their order, a mesh axis once", "[plans][sharding]") {
   const ShardingRules fsdp = rules({});
-  // wq_a: embed takes fsdp, q_lora is left with nothing.
-  CHECK(resolve(fsdp, {"embed", "q_lora"}) == Split{{"fsdp"}, {}});
-  // wq_b: q_lora comes first here.
+  // wq_a: the rule of q_lora stands before that of embed, and takes fsdp.
+  CHECK(resolve(fsdp, {"embed", "q_lora"}) == Split{{}, {"fsdp"}});
   CHECK(resolve(fsdp, {"q_lora", "q_heads", "kv"}) == Split{{"fsdp"}, {}, {}});
   CHECK(resolve(fsdp, {"vocab", "embed_vocab"}) == Split{{}, {"fsdp"}});
   // o_a_proj: no rule for o_groups and o_lora_up_proj, and no tensor degree: whole everywhere.
@@ -41,13 +40,17 @@ TEST_CASE("dimensions are visited left to right, an axis is taken once", "[plans
   CHECK(resolve(fsdp, {"activation_embed", ""}) == Split{{}, {}});
 }
 
-TEST_CASE("axes of degree 1 are dropped after they were taken", "[plans][sharding]") {
-  // embed's first rule takes fsdp_transpose, whatever its degree, so mlp's only rule is unusable...
+TEST_CASE("an MLP is split over tensor and fsdp, whichever dimension comes first",
+          "[plans][sharding]") {
+  // mlp takes fsdp_transpose with the tensor axes, whatever its degree; embed falls back to its
+  // second rule.
   CHECK(resolve(rules({}), {"embed", "mlp"}) == Split{{"fsdp"}, {}});
-  // ... and in wo, where mlp comes first, embed falls back to its rule without fsdp_transpose.
   const ShardingRules both =
       rules({"ici_fsdp_transpose_parallelism=4", "ici_tensor_parallelism=2"});
+  CHECK(resolve(both, {"embed", "mlp"}) == Split{{"fsdp"}, {"fsdp_transpose", "tensor"}});
   CHECK(resolve(both, {"mlp", "embed"}) == Split{{"fsdp_transpose", "tensor"}, {"fsdp"}});
+  CHECK(resolve(both, {"exp", "embed_moe", "mlp_moe"}) ==
+        Split{{}, {"fsdp"}, {"fsdp_transpose", "tensor"}});
   CHECK(resolve(both, {"exp", "mlp_moe", "embed_moe"}) ==
         Split{{}, {"fsdp_transpose", "tensor"}, {"fsdp"}});
   CHECK(resolve(both, {"embed"}) == Split{{"fsdp", "fsdp_transpose"}});
@@ -128,14 +131,21 @@ TEST_CASE("rules of one's own replace the default rules of the names they mentio
   CHECK(resolve(alone, {"o_groups", "embed_vocab"}) == Split{{"fsdp"}, {}});
   CHECK(resolve(alone, {"embed_vocab"}) == Split{{}});
 
-  // Several rules of one name are tried in their order.
+  // The rule of a comes first and takes fsdp, so b falls back to its second rule, on whichever side
+  // it stands.
   const ShardingRules order =
       rules({"logical_axis_rules=[[a, fsdp], [b, [fsdp, tensor]], [b, tensor]]",
              "ici_tensor_parallelism=2"});
-  CHECK(resolve(order, {"b", "a"}) == Split{{"fsdp", "tensor"}, {}});
+  CHECK(resolve(order, {"b", "a"}) == Split{{"tensor"}, {"fsdp"}});
   CHECK(resolve(order, {"a", "b"}) == Split{{"fsdp"}, {"tensor"}});
   CHECK(resolve(rules({"logical_axis_rules=[[embed, null]]"}), {"embed"}) == Split{{}});
   CHECK(resolve(rules({"logical_axis_rules=[[embed, []]]"}), {"embed"}) == Split{{}});
+}
+
+TEST_CASE("a mesh of one's own needs rules of its own", "[plans][sharding]") {
+  CHECK_THAT(fault({"mesh_axes=[fsdp]"}), Contains("hint: mesh_axes of your own need"));
+  CHECK_NOTHROW(rules({"mesh_axes=[fsdp]", "override_logical_axis_rules=true",
+                       "logical_axis_rules=[[embed, fsdp]]"}));
 }
 
 TEST_CASE("malformed rules", "[plans][sharding]") {

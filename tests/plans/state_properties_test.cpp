@@ -56,7 +56,7 @@ TEST_CASE("random legal plans over all models and many slices", "[plans][propert
   int legal = 0;
   for (int i = 0; i < 600; ++i) {
     const std::string slice = pick({"v5p-8", "v5p-16", "v5p-32", "v5p-64", "v5p-128", "v5p-256",
-                                    "v5p-512", "v4-128", "v5litepod-64", "v6e-256"});
+                                    "v5p-512", "v4-128", "v5e-64", "v6e-256"});
     Words words = any(pick(model_names()), slice);
     for (int j = 0; j < 3; ++j) {
       const std::string degree = "ici_" + pick(axes) + "_parallelism=";

@@ -1,0 +1,30 @@
+// Plans side by side: a plan and its neighbours, with what each change costs and gains.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reports/document.hpp"
+#include "sim/evaluation.hpp"
+
+namespace meshsim {
+
+// One plan of the comparison. A refused one has a reason and no figures.
+struct Variant {
+  std::string change;  // "" for the plan itself
+  std::string command;
+  std::string reason;  // why it was refused
+  std::optional<Verdict> verdict;
+  Bytes peak;
+  std::optional<Picoseconds> step_time;
+  double mfu = 0;
+  double tokens_per_s_per_device = 0;
+  std::vector<TimePart> parts;
+};
+
+// Schema https://meshsim.dev/schema/what-if/1. The first variant is the plan itself.
+Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& variants);
+std::string what_if_table(const std::vector<Variant>& variants);
+
+}  // namespace meshsim

@@ -1,0 +1,50 @@
+#include "routing/token_law.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "routing/integer_lines.hpp"
+#include "routing/random.hpp"
+#include "units/error.hpp"
+
+namespace meshsim {
+
+ZipfMandelbrot::ZipfMandelbrot(std::int64_t vocab, double s, double q) {
+  if (vocab < 1 || !(s >= 0) || !(q > -1) || !std::isfinite(s) || !std::isfinite(q))
+    throw Error(ErrorKind::invalid_input,
+                "a Zipf-Mandelbrot law needs a vocabulary, s >= 0 and q > -1");
+  cumulative_.reserve(static_cast<std::size_t>(vocab));
+  double sum = 0;
+  for (std::int64_t rank = 1; rank <= vocab; ++rank)
+    cumulative_.push_back(sum += std::pow(static_cast<double>(rank) + q, -s));
+  for (double& value : cumulative_) value /= sum;
+}
+
+std::int64_t ZipfMandelbrot::token(std::uint64_t seed, std::uint64_t index) const {
+  const double u = random_unit(seed, index);
+  const auto found = std::upper_bound(cumulative_.begin(), cumulative_.end() - 1, u);
+  return found - cumulative_.begin();
+}
+
+double ZipfMandelbrot::probability(std::int64_t token) const {
+  const auto i = static_cast<std::size_t>(token);
+  return cumulative_[i] - (i == 0 ? 0.0 : cumulative_[i - 1]);
+}
+
+std::vector<std::int64_t> byte_tokens(const Source& text) {
+  check_text(text);
+  std::vector<std::int64_t> tokens;
+  tokens.reserve(text.text.size());
+  for (const char c : text.text) tokens.push_back(static_cast<unsigned char>(c));
+  return tokens;
+}
+
+std::vector<std::int64_t> parse_token_ids(const Source& source, std::int64_t vocab) {
+  std::vector<std::int64_t> tokens;
+  for_each_line_of_integers(source, 0, vocab - 1, [&](int, std::span<const std::int64_t> ids) {
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+  });
+  return tokens;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,23 @@
+// Plans next to a plan: the same request with some keys changed.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "plans/resolved_config.hpp"
+
+namespace meshsim {
+
+using Change = std::vector<std::pair<std::string, std::string>>;  // key, value
+
+// "attention=flash use_tokamax_splash=true"
+std::string change_text(const Change& change);
+
+// `request` with the keys of `change` set on the command line, wherever they were set before.
+PlanRequest changed(PlanRequest request, const Change& change);
+
+// The command line of `request`, to be pasted.
+std::string command_of(const PlanRequest& request, const std::string& command);
+
+}  // namespace meshsim

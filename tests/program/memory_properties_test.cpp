@@ -1,0 +1,174 @@
+// What holds of the temporary memory of steps.
+#include <catch2/catch.hpp>
+
+#include "plans/state.hpp"
+#include "program/live_memory.hpp"
+#include "tests/program/jobs.hpp"
+
+using namespace meshsim;
+using namespace meshsim::testing;
+
+namespace {
+
+Bytes temp(const Words& words, Prefetch prefetch) {
+  return memory_peak(lower(plan_of(words), prefetch)).temp;
+}
+
+const std::vector<std::string> some_models{"llama3.1-8b", "mixtral-8x7b", "deepseek4-284b",
+                                           "qwen3-30b-a3b", "gpt-oss-20b"};
+
+}  // namespace
+
+TEST_CASE("categories sum to the temporary bytes", "[program][memory]") {
+  for (const std::string& model : lowering_models()) {
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+      const StepProgram program = lower(plan_of(job(model, "v5p-16")), prefetch);
+      const MemoryPeak peak = memory_peak(program);
+      Bytes categories;
+      for (const auto& [name, bytes] : peak.categories) categories += bytes;
+      Bytes largest;
+      for (const Buffer& buffer : peak.largest) largest += buffer.bytes;
+      CHECK(categories == peak.temp);
+      CHECK(largest == peak.temp);
+      for (const MemoryPoint& point : live_memory(program)) CHECK(point.temp <= peak.temp);
+    }
+  }
+}
+
+TEST_CASE("a larger batch or a longer sequence never takes less", "[program][memory]") {
+  for (const std::string& model : some_models) {
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+      for (const char* policy : {"remat_policy=full", "remat_policy=none"}) {
+        INFO(model << " " << name(prefetch) << " " << policy);
+        Bytes before;
+        for (const char* batch : {"1", "2", "3", "5"}) {
+          const Bytes now =
+              temp(job(model, "v5p-16", {policy, std::string("per_device_batch_size=") + batch}),
+                   prefetch);
+          CHECK(now >= before);
+          before = now;
+        }
+        before = {};
+        for (const char* length : {"256", "512", "1024", "2048"}) {
+          const Bytes now = temp(
+              job(model, "v5p-16", {policy, std::string("max_target_length=") + length}), prefetch);
+          CHECK(now >= before);
+          before = now;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("more layers never take less", "[program][memory]") {
+  for (const char* model : {"llama3.1-8b", "mixtral-8x7b", "qwen3-30b-a3b"}) {
+    for (const char* policy : {"full", "none"}) {
+      for (const char* scan : {"true", "false"}) {
+        Bytes before;
+        for (const char* layers : {"1", "2", "3", "4", "9"}) {
+          INFO(model << " " << policy << " scan=" << scan << " " << layers);
+          const Bytes now =
+              temp(job(model, "v5p-16",
+                       {std::string("base_num_decoder_layers=") + layers,
+                        std::string("remat_policy=") + policy, std::string("scan_layers=") + scan}),
+                   Prefetch::layer);
+          CHECK(now >= before);
+          before = now;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("more FSDP at the same batch per device never takes more", "[program][memory]") {
+  for (const std::string& model : some_models) {
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+      Bytes before = temp(job(model, "v5p-8"), prefetch);
+      for (const char* slice : {"v5p-16", "v5p-32", "v5p-64", "v5p-128"}) {
+        INFO(model << " " << slice << " " << name(prefetch));
+        const Bytes now = temp(job(model, slice), prefetch);
+        CHECK(now <= before);
+        before = now;
+      }
+    }
+  }
+}
+
+TEST_CASE("recomputation and looking less far ahead save memory", "[program][memory]") {
+  for (const std::string& model : some_models) {
+    INFO(model);
+    const Bytes full = temp(job(model, "v5p-16"), Prefetch::layer);
+    CHECK(temp(job(model, "v5p-16"), Prefetch::kernel) < full);
+    CHECK(temp(job(model, "v5p-16", {"remat_policy=none"}), Prefetch::layer) > full);
+  }
+}
+
+TEST_CASE("a scan that keeps its residuals holds what unrolled layers hold", "[program][memory]") {
+  // Per layer the same residuals; what is not one lasts as long as its layer in both. (A scan
+  // reserves the stacked gradients of all its layers at once, so that they are left out.)
+  for (const char* model : {"llama3.1-8b", "mixtral-8x7b"}) {
+    const auto peak = [&](const char* scan) {
+      const StepProgram program =
+          lower(plan_of(job(model, "v5p-16",
+                            {"base_num_decoder_layers=8", "remat_policy=none",
+                             std::string("scan_layers=") + scan})),
+                Prefetch::kernel);
+      MemoryPeak at = memory_peak(program);
+      for (const auto& [category, bytes] : at.categories) {
+        if (category == "gradients") at.temp -= bytes;
+      }
+      return at.temp;
+    };
+    INFO(model);
+    CHECK(peak("true") / peak("false") == Approx(1).epsilon(0.05));
+  }
+}
+
+TEST_CASE("accumulated gradients live beside those of a microbatch", "[program][memory]") {
+  // In the backward pass of the last layer to run, both trees are complete but for that layer.
+  for (const std::string& model : some_models) {
+    INFO(model);
+    const Plan once = plan_of(job(model, "v5p-16"));
+    const Plan thrice = plan_of(job(model, "v5p-16", {"gradient_accumulation_steps=3"}));
+    const StepProgram program = lower(thrice, Prefetch::layer);
+    Bytes sum;
+    for (const Buffer& buffer : program.buffers) {
+      if (buffer.name == "accumulated gradients") sum = buffer.bytes;
+    }
+    CHECK(sum > Bytes(0));
+    CHECK(memory_peak(program).temp == memory_peak(lower(once, Prefetch::layer)).temp + sum);
+  }
+}
+
+TEST_CASE("temporary bytes of one dense layer, by hand", "[program][memory]") {
+  // One layer of llama3.1-8b: D = 4096, V = 128256, 32 heads and 8 key/value heads of 128, F =
+  // 14336; fp32 weights on 8 devices; 2048 tokens a device. A kernel ahead, the peak is the end of
+  // the backward pass: the gradient of the whole table, about to be scattered, beside what rests of
+  // the head's, the layer's and its own.
+  const std::int64_t table = std::int64_t{128'256} * 4096 * 4;
+  const std::int64_t norm = 4096 * 4;  // on every device whole
+  const std::int64_t kernels =
+      (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * std::int64_t{4096} * 14'336) * 4;
+  const std::int64_t head = table / 8 + norm;
+  const std::int64_t layer = kernels / 8 + 2 * norm;
+  const Plan plan = plan_of(job("llama3.1-8b", "v5p-16", {"base_num_decoder_layers=1"}));
+  const MemoryPeak peak = memory_peak(lower(plan, Prefetch::kernel));
+  CHECK(peak.at == "global backward scatter_gradients");
+  CHECK(peak.temp.value() == table + head + layer + table / 8);
+  CHECK(peak.categories ==
+        std::vector<std::pair<std::string, Bytes>>{{"gradients", Bytes(head + layer + table / 8)},
+                                                   {"local_gradients", Bytes(table)}});
+  // A layer ahead, it is in the layer: the head's gradient is still being reduced beside it. Where
+  // the softmax turns back, with T = 2048 and 32 x T logits of T keys:
+  const std::int64_t logits = std::int64_t{32} * 2048 * 2048 * 2;  // probs, d_probs, d_logits
+  const std::int64_t stream = 2048 * 4096 * 2;
+  const std::int64_t q_copy = 4096 * 4096 * 2;  // bf16 copies that wait for their use
+  const std::int64_t kv_copies = 2 * 4096 * 1024 * 2;
+  const std::int64_t made = (3 * std::int64_t{4096} * 14'336 + 4096 * 4096) * 4;  // mlp and out
+  const MemoryPeak ahead = memory_peak(lower(plan, Prefetch::layer));
+  CHECK(ahead.at == "full/dense backward core_softmax_back");
+  //   streams: the block's input, its gradient, attention_in, q_up, q; kv_raw, kv and d_kv at half
+  //   their width; norms of the head and of the MLP
+  CHECK(ahead.temp.value() == table + head + 3 * logits + made + q_copy + kv_copies + 5 * stream +
+                                  3 * stream / 2 + 2 * norm);
+}
