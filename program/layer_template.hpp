@@ -63,6 +63,10 @@ inline constexpr const char* layer_output = "x_out";
 // The decoder layer of `kind` for `batch`: DeepSeek-V4's, or a pre-norm transformer's.
 LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch);
 
+// One multi-token-prediction block: the hidden state and the next token's embedding, merged and run
+// through one more layer of the last kind. Only for models without hyper-connections.
+LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch);
+
 // The symbols that the forward pass of `layer` writes and its backward pass reads.
 std::set<std::string> residuals(const LayerTemplate& layer);
 

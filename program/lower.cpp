@@ -79,6 +79,9 @@ class Lowering {
     embedding_ = embedding_template(plan_, batch_);
     tiles_ = plan_.config.integer("num_vocab_tiling");
     head_ = head_template(plan_, {1, batch_.tokens() / tiles_});
+    if (plan_.model.mtp_layers > 0) mtp_ = mtp_template(plan_, batch_);
+    nothing_of_mtp_ = nothing_again(mtp_);
+    nothing_of_embedding_ = nothing_again(embedding_);
     RematPolicy unwrapped;
     unwrapped.everything = true;
     const RematPolicy policy = remat_policy(plan_);
@@ -100,6 +103,14 @@ class Lowering {
       runs_.push_back(std::move(run));
     }
     carry_bytes_ = runs_.front().block.front()->symbol(layer_input).bytes;
+  }
+
+  // A layer that keeps everything repeats nothing.
+  static Recomputation nothing_again(const LayerTemplate& layer) {
+    Recomputation nothing;
+    for (const Stage& stage : layer.stages)
+      nothing.emplace_back(stage.forward.size() + stage.forward_beside.size(), false);
+    return nothing;
   }
 
   // ---- weights and gradients under Prefetch::layer
@@ -141,6 +152,8 @@ class Lowering {
     return emit_.reduce(*pending.layer, all_gradients(*pending.layer), pending.gradients,
                         pending.store);
   }
+
+  const LayerTemplate& after_layers() const { return plan_.model.mtp_layers > 0 ? mtp_ : head_; }
 
   // ---- what a run keeps
   // ----------------------------------------------------------------------------
@@ -244,7 +257,8 @@ class Lowering {
                    BufferId& stream) {
     const Run& run = runs_[r];
     stored_[r] = store(run);
-    const LayerTemplate& following = r + 1 < runs_.size() ? *runs_[r + 1].block.front() : head_;
+    const LayerTemplate& following =
+        r + 1 < runs_.size() ? *runs_[r + 1].block.front() : after_layers();
     if (run.repeats > 1) {
       // The body hands its own first layer's copies to the next repeat. One layer alone fills a
       // second set.
@@ -347,9 +361,9 @@ class Lowering {
   void backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
                     BufferId& gradient, Pending& pending) {
     const Run& run = runs_[r];
-    const Recomputation nothing(embedding_.stages.size(), std::vector<bool>(1, false));
     const Next own = first_needed(run);
-    const Next following = r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing};
+    const Next following =
+        r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing_of_embedding_};
     for (const LayerTemplate* layer : run.block) {
       stored_[r].gradients.push_back(emit_.buffer(layer->layer_kind + " gradients", "gradients",
                                                   gradient_bytes(*layer) * run.repeats));
@@ -396,8 +410,7 @@ class Lowering {
     for (std::size_t r = 0; r < runs_.size(); ++r) forward_run(r, nodes, copies, stream);
 
     Pending pending;
-    BufferId gradient = no_buffer;
-    head(nodes, copies, stream, gradient, pending);
+    BufferId gradient = predictions(nodes, copies, stream, pending);
     for (std::size_t r = runs_.size(); r-- > 0;) backward_run(r, nodes, copies, gradient, pending);
 
     Instance back = emit_.instance(embedding_);
@@ -426,53 +439,104 @@ class Lowering {
     return own;
   }
 
-  // Loss forward and backward. Under Prefetch::layer the head's weights stay gathered between the
-  // two.
-  void head(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream, BufferId& gradient,
-            Pending& pending) {
-    gradient = gradient_carry();
-    const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
-    const Next next = first_needed(runs_.back());
-    Copies next_copies = no_copies(*next.layer);
-    gradient_stores_.push_back(store);
-    if (tiles_ > 1) {
-      tiled_head(nodes, copies, stream, gradient, store, pending);
-      append(nodes, gather_backward(next, next_copies));
-    } else {
-      Instance use = head_instance(copies, stream, gradient);
-      nodes.push_back(passes_.forward(use, {}));
-      if (passes_.ahead()) use.weights = copies;
-      nodes.push_back(
-          with_beside(sequence(passes_.backward(use, store)), gather_backward(next, next_copies)));
-      pending = {&head_, use.gradients, store};
+  // The multi-token-prediction blocks forward, every loss forward and backward, the blocks
+  // backward. Returns the gradient of the layers' output; `copies` are then those of the last
+  // layer's backward pass.
+  BufferId predictions(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream,
+                       Pending& pending) {
+    const auto depth = static_cast<std::size_t>(plan_.model.mtp_layers);
+    std::vector<Instance> blocks;
+    std::vector<BufferId> streams{stream};
+    for (std::size_t d = 0; d < depth; ++d) {
+      const LayerTemplate& following = d + 1 < depth ? mtp_ : head_;
+      Instance& block = blocks.emplace_back(emit_.instance(mtp_));
+      block.weights = std::move(copies);
+      block.symbols[layer_input] = streams.back();
+      block.symbols[layer_output] = carry();
+      streams.push_back(block.symbols[layer_output]);
+      copies = no_copies(following);
+      nodes.push_back(passes_.forward(block, gather_forward(following, copies)));
     }
+    const Next first = depth > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
+    Copies next_copies = no_copies(*first.layer);
+    const std::vector<BufferId> gradients =
+        losses(nodes, copies, streams, gather_backward(first, next_copies), pending);
     copies = std::move(next_copies);
+    for (std::size_t d = depth; d-- > 0;) {
+      Instance& block = blocks[d];
+      const Next following = d > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
+      block.weights = std::move(copies);
+      block.symbols[gradient_of(layer_output)] = gradients[d + 1];
+      copies = no_copies(*following.layer);
+      Beside beside = gather_backward(following, copies);
+      append(beside, reduce_pending(pending));
+      const BufferId store = emit_.buffer("mtp gradients", "gradients",
+                                          gradient_bytes(mtp_) - shared_table_gradient(mtp_));
+      nodes.push_back(with_beside(sequence(passes_.backward(block, store)), std::move(beside)));
+      const BufferId through = emit_.symbol(block, gradient_of(layer_input));
+      nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward, carry_bytes_ * 3,
+                                 {through, gradients[d]}, {gradients[d]}));
+      pending = {&mtp_, block.gradients, store};
+      gradient_stores_.push_back(store);
+    }
+    return gradients.front();
   }
 
-  Instance head_instance(const Copies& copies, BufferId stream, BufferId gradient) {
-    Instance use = emit_.instance(head_);
-    use.weights = copies;
-    use.symbols[layer_input] = stream;
-    use.symbols[gradient_of(layer_input)] = gradient;
-    return use;
+  // The loss of every stream, forward and backward. Under Prefetch::layer the head's weights stay
+  // gathered throughout; their gradients are one sum. `beside` runs with the last backward pass.
+  std::vector<BufferId> losses(std::vector<ProgramNode>& nodes, const Copies& copies,
+                               const std::vector<BufferId>& streams, Beside beside,
+                               Pending& pending) {
+    const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
+    gradient_stores_.push_back(store);
+    std::vector<BufferId> gradients;
+    Copies sums = no_copies(head_);  // of the gradients of the head's weights
+    for (const BufferId stream : streams) {
+      gradients.push_back(gradient_carry());
+      Instance use = emit_.instance(head_);
+      use.weights = copies;
+      use.gradients = sums;
+      use.symbols[layer_input] = stream;
+      use.symbols[gradient_of(layer_input)] = gradients.back();
+      if (tiles_ > 1) {
+        tiled_loss(nodes, use, store);
+        if (stream == streams.back()) append(nodes, std::move(beside));
+      } else {
+        nodes.push_back(passes_.forward(use, {}));
+        if (passes_.ahead()) use.weights = copies;
+        ProgramNode back = sequence(passes_.backward(use, store));
+        nodes.push_back(stream == streams.back() ? with_beside(std::move(back), std::move(beside))
+                                                 : std::move(back));
+      }
+      sums = use.gradients;
+    }
+    if (tiles_ == 1 || !head_gathers()) pending = {&head_, sums, store};
+    return gradients;
   }
 
   // Vocabulary tiling: the loss of a share of the tokens at a time; the backward pass computes its
-  // logits again. Each tile gathers the head's weights anew, unless vocab_tiling_ag_once.
-  void tiled_head(std::vector<ProgramNode>& nodes, const Copies& copies, BufferId stream,
-                  BufferId gradient, BufferId store, Pending& pending) {
+  // logits again.
+  void tiled_loss(std::vector<ProgramNode>& nodes, Instance& use, BufferId store) {
     const bool once = passes_.ahead() && !head_gathers();
     LayerPasses each(emit_, Prefetch::kernel);
     LayerPasses& passes = once ? passes_ : each;
-    const Copies held = once ? copies : no_copies(head_);
-    Instance forward = head_instance(held, stream, gradient);
+    const Copies held = use.weights;
+    Instance forward = use;
+    if (!once) forward.weights = use.weights = no_copies(head_);
     nodes.push_back(repeat(tiles_, passes.forward(forward, {})));
-    Instance backward = head_instance(held, stream, gradient);
-    std::vector<ProgramNode> body = passes.recompute(backward, recomputation(head_, {}, false));
-    if (once) backward.weights = copies;
-    append(body, passes.backward(backward, store));
+    std::vector<ProgramNode> body = passes.recompute(use, recomputation(head_, {}, false));
+    if (once) use.weights = held;
+    append(body, passes.backward(use, store));
     nodes.push_back(repeat(tiles_, sequence(std::move(body))));
-    if (once) pending = {&head_, backward.gradients, store};
+  }
+
+  // The part of `layer`'s gradients that the head's or the embedding's store holds: of the token
+  // table.
+  Bytes shared_table_gradient(const LayerTemplate& layer) const {
+    for (const Weight& weight : layer.weights) {
+      if (weight.name == "token_embedder/embedding") return weight.gradient_shard;
+    }
+    return {};
   }
 
   Bytes gradient_store_bytes() const {
@@ -518,6 +582,9 @@ class Lowering {
   std::vector<Stored> stored_;           // per run
   std::vector<BufferId> single_inputs_;  // per run of one repeat: its input stream
   std::vector<BufferId> gradient_stores_;
+  LayerTemplate mtp_;  // without stages where there is no multi-token prediction
+  Recomputation nothing_of_mtp_;
+  Recomputation nothing_of_embedding_;
   Bytes carry_bytes_;
   std::int64_t tiles_ = 1;  // of the loss
 };
@@ -536,7 +603,8 @@ std::optional<std::string> not_lowered(const Plan& plan) {
       return fmt::format("the step time of plans with a {} degree", axis.name);
   }
   if (plan.model.config.single_moe_block) return "single MoE blocks";
-  if (plan.model.mtp_layers > 0) return "multi-token prediction in the step";
+  if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
+    return "multi-token prediction with hyper-connections";
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
