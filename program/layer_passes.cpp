@@ -7,10 +7,6 @@
 namespace meshsim {
 namespace {
 
-void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
-  for (ProgramNode& node : from) to.push_back(std::move(node));
-}
-
 bool any(const std::vector<bool>& flags) {
   return std::find(flags.begin(), flags.end(), true) != flags.end();
 }

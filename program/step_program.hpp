@@ -88,6 +88,8 @@ struct ProgramNode {
   std::int64_t times = 1;             // repeat
 };
 
+void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from);
+
 ProgramNode leaf_node(Leaf leaf);
 ProgramNode sequence(std::vector<ProgramNode> children);
 // `main` alone if there is nothing beside it.
