@@ -1,19 +1,20 @@
 // Closed forms of collectives on parts of torus axes.
 //
-//   w    bandwidth of a link in one direction      n_d, s_d   members and stride of the group on
-//   axis d b_d  what a chip can send along axis d: 2 w / s_d on a ring (both directions), w / s_d
-//   on a line; strided
-//        groups share their links with s_d - 1 others
+//   w          bandwidth of a link in one direction
+//   n_d, s_d   members and stride of the group on axis d; strided groups share their links with
+//              s_d - 1 others
+//   b_d        what a chip can send along axis d: 2 w / s_d on a ring (both directions), w / s_d
+//              on a line
 //
 //   all-gather, reduce-scatter   sent / sum_d b_d: every axis carries its share, all at once
 //   all-reduce                   a reduce-scatter and an all-gather
 //   all-to-all                   max_d load_d / w: dimension-ordered, all axes at once. With a
-//   payload D per chip, its
-//                                own share included, the busiest link of axis d carries
-//                                ring D floor(n^2/4) / (2 n) s_d, half-way ties split; line D
-//                                floor(n/2) ceil(n/2) / n s_d
-//   latency                      hops of the longest way: ring floor(n/2) s_d, line (n-1) s_d;
-//   summed over axes
+//                                payload D per chip, its own share included, the busiest link of
+//                                axis d carries
+//                                  ring   D floor(n^2 / 4) / (2 n) s_d, half-way ties split
+//                                  line   D floor(n / 2) ceil(n / 2) / n s_d
+//   latency                      hops of the longest way, summed over axes:
+//                                  ring   floor(n / 2) s_d      line   (n - 1) s_d
 //
 // Over several slices a collective is hierarchical: what one device exchanges with its peers in the
 // other slices crosses DCN, the rest is a collective of its own slice; the two are pipelined. DCN

@@ -7,7 +7,12 @@
 //   T = sum over spans of d max(1, max_r sum_i use_ir)
 //
 // Against the event engine this slows everyone in a span alike, also those that do not use the full
-// resource.
+// resource: work beside two collectives on the same links.
+//
+// Faster is not always sooner, in either fidelity. Transfers that share HBM are slowed while an
+// operation beside them wants all of it, and cannot catch up afterwards where their links bound
+// them; a faster MXU or faster links make the same bytes burstier. Only the larger of the critical
+// path and of what each resource moves in all is a bound that no faster resource raises.
 #pragma once
 
 #include "cost_models/price.hpp"

@@ -88,8 +88,9 @@ class EventEngine {
 
   Timeline run() {
     for (ActivityId id = 0; id < activities_.size(); ++id) {
-      if (activities_[id].waiting_for == 0) start(id);
+      if (activities_[id].waiting_for == 0) ready_.push(id);
     }
+    start_ready();
     while (!running_.empty()) advance();
     if (finished_ != activities_.size()) fail_stuck();
     timeline_.total = Picoseconds(now_);
@@ -119,8 +120,13 @@ class EventEngine {
   void finish(ActivityId id) {
     ++finished_;
     for (const ActivityId next : activities_[id].successors) {
-      if (--activities_[next].waiting_for == 0) start(next);
+      if (--activities_[next].waiting_for == 0) ready_.push(next);
     }
+  }
+
+  // Also what becomes ready on the way: work that takes no time ends where it starts.
+  void start_ready() {
+    for (; !ready_.empty(); ready_.pop()) start(ready_.front());
   }
 
   void solve() {
@@ -162,6 +168,7 @@ class EventEngine {
     std::erase_if(running_, [](const Running& running) { return running.left <= 1e-3; });
     dirty_ = true;
     for (const ActivityId id : ended) finish(id);
+    start_ready();
   }
 
   void attribute(std::int64_t step) {
@@ -197,6 +204,7 @@ class EventEngine {
   std::vector<Activity> activities_;
   const Machine& machine_;
   std::map<const Leaf*, Price> prices_;
+  std::queue<ActivityId> ready_;
   std::vector<Running> running_;
   std::int64_t now_ = 0;
   std::size_t finished_ = 0;

@@ -1,0 +1,134 @@
+// What work on the TensorCore costs: a roofline on padded shapes.
+#include <catch2/catch.hpp>
+#include <random>
+#include <set>
+
+#include "cost_models/price.hpp"
+#include "cost_models/tile_quantisation.hpp"
+#include "tests/cost_models/toy_machine.hpp"
+#include "tests/golden.hpp"
+
+using namespace meshsim;
+using namespace meshsim::testing;
+
+namespace {
+
+Compute matmul(Matmul product, Bytes bytes) {
+  Compute work;
+  work.kind = OpKind::matmul;
+  work.matmuls = {product};
+  work.hbm_bytes = bytes;
+  return work;
+}
+
+// Group by group, which tiles it touches.
+std::int64_t visits(const std::vector<std::int64_t>& sizes, std::int64_t tile) {
+  std::int64_t start = 0;
+  std::int64_t all = 0;
+  for (const std::int64_t size : sizes) {
+    std::set<std::int64_t> tiles;
+    for (std::int64_t row = start; row < start + size; ++row) tiles.insert(row / tile);
+    all += static_cast<std::int64_t>(tiles.size());
+    start += size;
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a product runs at the roofline: below, at and above the ridge", "[cost_models]") {
+  // [8, 128] x [128, 128]: 2 x 8 x 128 x 128 = 262,144 FLOPs, 262,144 ps at 1 FLOP/ps. The ridge of
+  // this machine is 1 FLOP per byte.
+  const Matmul product{1, 8, 128, 128};
+  const std::int64_t flops = 2 * 8 * 128 * 128;
+  const Machine machine = toy_machine();
+  const Price above = price(matmul(product, Bytes(flops / 2)), machine);
+  CHECK(above.duration == Picoseconds(flops));
+  CHECK(above.bound == Bound::compute);
+  CHECK(above.use(tensor_core) == 1.0);
+  CHECK(above.use(hbm) == 0.5);
+  const Price at = price(matmul(product, Bytes(flops)), machine);
+  CHECK(at.duration == Picoseconds(flops));
+  CHECK(at.use(tensor_core) == 1.0);
+  CHECK(at.use(hbm) == 1.0);
+  const Price below = price(matmul(product, Bytes(4 * flops)), machine);
+  CHECK(below.duration == Picoseconds(4 * flops));
+  CHECK(below.bound == Bound::memory);
+  CHECK(below.use(tensor_core) == 0.25);
+  CHECK(below.use(hbm) == 1.0);
+  CHECK(below.latency == Picoseconds(0));
+}
+
+TEST_CASE("shapes are padded to the MXU and its sublanes", "[cost_models]") {
+  CHECK(padded_flops({1, 8, 128, 128}, 128) == 2.0 * 8 * 128 * 128);
+  CHECK(padded_flops({1, 9, 128, 128}, 128) == 2.0 * 16 * 128 * 128);     // rows to 8
+  CHECK(padded_flops({1, 8, 129, 128}, 128) == 2.0 * 8 * 256 * 128);      // depth to 128
+  CHECK(padded_flops({1, 8, 128, 1}, 128) == 2.0 * 8 * 128 * 128);        // columns to 128
+  CHECK(padded_flops({3, 8, 128, 128}, 256) == 3 * 2.0 * 8 * 256 * 256);  // a larger MXU
+  CHECK(padded_flops({7, 4096, 4096, 2048}, 128) == 7 * 2.0 * 4096 * 4096 * 2048);  // nothing
+}
+
+TEST_CASE("padding never shrinks work and less than one tile is added", "[cost_models]") {
+  std::mt19937 random(1);
+  for (int i = 0; i < 500; ++i) {
+    const auto any = [&] { return std::int64_t{1} + static_cast<std::int64_t>(random() % 5000); };
+    const Matmul p{any(), any(), any(), any()};
+    const double padded = padded_flops(p, 128);
+    CHECK(padded >= 2.0 * static_cast<double>(p.count * p.m * p.k * p.n));
+    CHECK(padded < 2.0 * static_cast<double>(p.count * (p.m + 8) * (p.k + 128) * (p.n + 128)));
+  }
+}
+
+TEST_CASE("tiles of a grouped product: the oracle of this file meets golden counts",
+          "[cost_models]") {
+  for (const auto& one : golden("gmm_tile_counts.json").at("cases")) {
+    INFO(one.at("name"));
+    const auto sizes =
+        one.at("inputs").at("group_sizes").at("data").get<std::vector<std::int64_t>>();
+    CHECK(visits(sizes, one.at("config").at("tile_m").get<std::int64_t>()) ==
+          one.at("expected").at("total_tiles").at("data").at(0).get<std::int64_t>());
+  }
+}
+
+TEST_CASE("balanced groups are tiled as the enumeration says", "[cost_models]") {
+  for (const std::int64_t rows : {0, 1, 5, 64, 100, 512, 777}) {
+    for (const std::int64_t groups : {1, 2, 3, 7, 16, 64}) {
+      for (const std::int64_t tile : {1, 4, 8, 100, 512}) {
+        std::vector<std::int64_t> sizes;
+        for (std::int64_t g = 0; g < groups; ++g)
+          sizes.push_back(rows * (g + 1) / groups - rows * g / groups);
+        INFO(rows << " rows, " << groups << " groups, tiles of " << tile);
+        CHECK(tiled_rows(rows, groups, tile) == visits(sizes, tile) * tile);
+      }
+    }
+  }
+  // 24,576 rows over 32 experts are 768 each, 1.5 tiles of 512: pairs of experts share 3 tiles and
+  // visit 2 + 2 of them.
+  CHECK(tiled_rows(24'576, 32, 512) == 16 * 4 * 512);
+}
+
+TEST_CASE("a grouped product costs its visited tiles", "[cost_models]") {
+  // 768 rows over 2 experts are 384 each: tiles of 512 are visited 1 + 2 times.
+  Compute work = matmul({1, 768, 128, 128}, Bytes(0));
+  work.kind = OpKind::grouped_matmul;
+  work.groups = 2;
+  work.group_tile = 512;
+  CHECK(price(work, toy_machine()).duration == Picoseconds(3 * 512 * 2 * 128 * 128));
+  // Fewer rows than a tile: the tile is as high as the rows.
+  work.matmuls[0].m = 256;
+  CHECK(price(work, toy_machine()).duration == Picoseconds(2 * 256 * 2 * 128 * 128));
+}
+
+TEST_CASE("infinite rates cost nothing, and halves twice as much", "[cost_models]") {
+  const Compute work = matmul({1, 8, 128, 128}, Bytes(1000));
+  Machine machine = toy_machine();
+  machine.matmul = FlopsPerSecond(infinite);
+  CHECK(price(work, machine).duration == Picoseconds(1000));
+  CHECK(price(work, machine).bound == Bound::memory);
+  machine.hbm = BytesPerSecond(infinite);
+  CHECK(price(work, machine).duration == Picoseconds(0));
+  CHECK(price(work, machine).use(hbm) == 0);
+  machine = toy_machine();
+  machine.matmul = FlopsPerSecond(0.5e12);
+  CHECK(price(work, machine).duration == Picoseconds(2 * 262'144));
+}
