@@ -14,6 +14,7 @@ void add_what_if(CLI::App& app, int& result);
 void add_config(CLI::App& app, int& result);
 void add_model(CLI::App& app, int& result);
 void add_topology(CLI::App& app, int& result);
+void add_moe(CLI::App& app, int& result);
 void add_schema(CLI::App& app, int& result);
 
 }  // namespace meshsim

@@ -1,0 +1,263 @@
+#include "moe/moe_layer.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "moe/load_balance.hpp"
+#include "units/error.hpp"
+
+namespace meshsim {
+namespace {
+
+template <class T>
+Tensor<T> chosen_rows(const Tensor<T>& x, std::span<const std::int64_t> tokens) {
+  if (x.empty()) return {};
+  Tensor<T> subset({static_cast<std::int64_t>(tokens.size()), x.width()});
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    std::copy_n(x.row(tokens[i]), x.width(), subset.row(static_cast<std::int64_t>(i)));
+  return subset;
+}
+
+// What routing decided for some of the tokens.
+RouteOutput chosen_tokens(const RouteOutput& all, std::int64_t top_k,
+                          std::span<const std::int64_t> tokens) {
+  RouteOutput part;
+  part.gate.biased = chosen_rows(all.gate.biased, tokens);
+  part.gate.pre_bias = chosen_rows(all.gate.pre_bias, tokens);
+  part.choice.weights = chosen_rows(all.choice.weights, tokens);
+  for (const std::int64_t t : tokens) {
+    const auto first = all.choice.ids.begin() + t * top_k;
+    part.choice.ids.insert(part.choice.ids.end(), first, first + top_k);
+    if (!all.draw.tokens.empty())
+      part.draw.tokens.push_back(all.draw.tokens[static_cast<std::size_t>(t)]);
+  }
+  part.draw.seed = all.draw.seed;
+  part.expert_scale = all.expert_scale;
+  part.global_tokens_per_rank = all.global_tokens_per_rank;
+  return part;
+}
+
+// The tokens of each part of a schedule, empty if all go at once: chunk c of every sequence, or
+// microbatch m = tokens m, m + 2, m + 4, ...
+std::vector<std::vector<std::int64_t>> parts_of(const MoeConfig& config, std::int64_t tokens) {
+  const bool chunked = config.strategy == Strategy::token_chunks;
+  if (!chunked && config.strategy != Strategy::batch_split) return {};
+  const std::int64_t count = chunked ? config.num_moe_token_chunks : 2;
+  std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(count));
+  const std::int64_t length = config.sequence / count;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const std::int64_t part = chunked ? t % config.sequence / length : t % count;
+    parts[static_cast<std::size_t>(part)].push_back(t);
+  }
+  return parts;
+}
+
+template <class T>
+void scale_rows(Tensor<T>& rows, std::span<const float> scale) {
+  for (std::size_t i = 0; i < scale.size(); ++i) {
+    T* const row = rows.row(static_cast<std::int64_t>(i));
+    for (std::int64_t c = 0; c < rows.width(); ++c)
+      row[c] = from_float<T>(to_float(row[c]) * scale[i]);
+  }
+}
+
+void add_counts(CountMatrix& sum, const CountMatrix& counts) {
+  if (sum.counts.empty()) sum = CountMatrix(counts.rows, counts.columns);
+  for (std::size_t i = 0; i < counts.counts.size(); ++i) sum.counts[i] += counts.counts[i];
+}
+
+// The k-th columns slice of bo that a tensor rank holds after its reduce-scatter.
+template <class T>
+Tensor<T> bias_slice(const Tensor<T>& bo, std::int64_t place, std::int64_t width) {
+  Tensor<T> slice({bo.rows(), width});
+  for (std::int64_t e = 0; e < bo.rows(); ++e)
+    std::copy_n(bo.row(e) + place * width, width, slice.row(e));
+  return slice;
+}
+
+// One exchange: all tokens, one chunk or one microbatch. [T, d/X]
+template <class T>
+Tensor<T> compute_part(const Tensor<T>& x, const RouteOutput& routed,
+                       const ExpertWeights<T>& experts, const MoeConfig& config, RankGrid& ranks,
+                       std::optional<std::int64_t> buffer_rows, CountMatrix& slots) {
+  const auto exchange = make_exchange<T>(config, ranks.experts, buffer_rows);
+  const std::vector<std::int64_t> groups = exchange->dispatch(x, routed);  // [e_l]
+  const std::int64_t chunks =
+      config.strategy == Strategy::embedding_chunks ? config.num_moe_emb_chunks : 1;
+  Tensor<T> h = grouped_up<T>([&](std::int64_t c) { return exchange->rows(c); }, chunks, groups,
+                              experts, config.activation, config.swiglu_limit);  // [R, H/X]
+  scale_rows(h, exchange->row_weights());
+  Tensor<T> y = grouped_down(h, groups, experts);  // [R, d]
+  h = {};
+  if (ranks.tensors.size() > 1)
+    y = ranks.tensors.reduce_scatter_columns("tensor_reduce_scatter", y);  // [R, d/X]
+  if (!experts.bo.empty()) {
+    Tensor<T> bo = bias_slice(experts.bo, ranks.tensors.place(), y.width());
+    if (!exchange->row_weights().empty())
+      throw Error(
+          ErrorKind::invalid_input,
+          "mlp_bias and batch_split exclude each other: weights precede the down-projection");
+    add_group_bias(y, groups, bo);
+  }
+  add_counts(slots, exchange->slots());
+  return exchange->combine(std::move(y));
+}
+
+}  // namespace
+
+template <class T>
+RouteOutput route(const Tensor<T>& x, std::span<const std::int64_t> token_ids,
+                  const MoeWeights<T>& weights, const MoeConfig& config, const HashTable* table,
+                  const RandomDraw& draw) {
+  RouteOutput routed;
+  Tensor<float> z = gate_logits(x, weights.gate_kernel, config.rule);  // [T, E]
+  routed.draw = draw;
+  routed.expert_scale = weights.expert_scale;
+  routed.global_tokens_per_rank = x.rows();
+  if (table == nullptr) {
+    routed.gate = score_gate(config.rule, std::move(z), weights.bias);
+    routed.choice = choose_experts(config.rule, routed.gate, weights.expert_scale, draw);
+  } else {
+    if (static_cast<std::int64_t>(token_ids.size()) != x.rows() ||
+        table->top_k != config.rule.top_k)
+      throw Error(ErrorKind::invalid_input,
+                  fmt::format("a hash layer needs one token id per row and a table of width {} "
+                              "(got {} ids for {} rows, width {})",
+                              config.rule.top_k, token_ids.size(), x.rows(), table->top_k));
+    routed.gate = score_gate(config.rule, std::move(z), {});
+    std::vector<ExpertId> ids;
+    ids.reserve(token_ids.size() * static_cast<std::size_t>(table->top_k));
+    for (const std::int64_t token : token_ids) {
+      const auto row = table->row(token);
+      ids.insert(ids.end(), row.begin(), row.end());
+    }
+    routed.choice = weigh_given_experts(config.rule, routed.gate, std::move(ids));
+  }
+  if constexpr (!std::is_same_v<T, float>)
+    for (float& weight : routed.choice.weights.flat()) weight = rounded_to_bf16(weight);
+  return routed;
+}
+
+template <class T>
+Tensor<T> moe_route_and_compute(const Tensor<T>& x, const RouteOutput& routed,
+                                const ExpertWeights<T>& experts, const MoeConfig& config,
+                                RankGrid& ranks, bool distinct_experts, CountMatrix& slots) {
+  std::optional<std::int64_t> buffer_rows;
+  if (config.ragged_buffer_factor > 0 || ranks.tensors.size() > 1)
+    buffer_rows = expert_buffer_rows(exchange_of(config, ranks.experts.size(), ranks.tensors.size(),
+                                                 x.rows(), sizeof(T), distinct_experts));
+  const auto whole = [&](const Tensor<T>& all) {
+    const auto parts = parts_of(config, all.rows());
+    if (parts.empty()) return compute_part(all, routed, experts, config, ranks, buffer_rows, slots);
+    Tensor<T> y({all.rows(), all.width() / ranks.tensors.size()});
+    for (const std::vector<std::int64_t>& tokens : parts) {
+      const Tensor<T> part_x = chosen_rows(all, tokens);
+      const RouteOutput part = chosen_tokens(routed, config.rule.top_k, tokens);
+      const Tensor<T> part_y =
+          compute_part(part_x, part, experts, config, ranks, buffer_rows, slots);
+      for (std::size_t i = 0; i < tokens.size(); ++i)
+        std::copy_n(part_y.row(static_cast<std::int64_t>(i)), y.width(), y.row(tokens[i]));
+    }
+    return y;
+  };
+  Tensor<T> y;  // [T, d/X]
+  if (routed.choice.row_scale.empty()) {
+    y = whole(x);
+  } else {  // Llama4: sigmoid(z) x goes to the experts
+    Tensor<T> scaled = x;
+    scale_rows(scaled, routed.choice.row_scale);
+    y = whole(scaled);
+  }
+  return ranks.tensors.size() > 1 ? ranks.tensors.all_gather_columns("tensor_all_gather", y)
+                                  : std::move(y);
+}
+
+template <class T>
+RoutedMoE<T>::RoutedMoE(const MoeConfig& config, const MoeWeights<T>& weights,
+                        std::int64_t layer_index, const HashTable* table)
+    : config_(config),
+      weights_(weights),
+      layer_index_(layer_index),
+      table_(config.hashes(layer_index) ? table : nullptr),
+      distinct_(table_ == nullptr ? !config.rule.random_ids : !table_->repeats_experts()) {
+  if (config.hashes(layer_index) && table == nullptr)
+    throw Error(ErrorKind::invalid_input,
+                fmt::format("layer {} is a hash layer (num_hash_layers={}) and needs a table",
+                            layer_index, config.num_hash_layers));
+}
+
+template <class T>
+MoeOutput<T> RoutedMoE<T>::operator()(const Tensor<T>& x, std::span<const std::int64_t> token_ids,
+                                      RankGrid& ranks, const RandomDraw& draw) const {
+  MoeOutput<T> out;
+  out.routed = route(x, token_ids, weights_, config_, table_, draw);
+  out.y =
+      moe_route_and_compute(x, out.routed, weights_.experts, config_, ranks, distinct_, out.slots);
+  if (table_ != nullptr) return out;  // hash layers are not balanced
+
+  const bool chunked = config_.strategy == Strategy::token_chunks;
+  const std::int64_t chunks = chunked ? config_.num_moe_token_chunks : 1;
+  if (config_.load_balance_loss_weight > 0)
+    out.load_balance_loss =
+        load_balance_loss(out.routed.gate.biased, out.routed.choice.ids, config_.sequence,
+                          config_.rule.top_k, config_.load_balance_loss_weight, chunks);
+  if (!weights_.bias.empty()) {
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(config_.rule.experts));
+    for (std::int64_t e = 0; e < config_.rule.experts; ++e)
+      counts[static_cast<std::size_t>(e)] = config_.per_device_statistics
+                                                ? out.slots.at(ranks.experts.place(), e)
+                                                : out.slots.column_sum(e);
+    out.bias_update = bias_update(counts, config_.routed_bias_update_rate);
+  }
+  return out;
+}
+
+template <class T>
+Tensor<T> shared_expert(const Tensor<T>& x, const ExpertWeights<T>& shared,
+                        const MoeConfig& config) {
+  const std::vector<std::int64_t> one_group{x.rows()};
+  const float limit = config.clamp_shared ? config.swiglu_limit : 0.0F;
+  const Tensor<T> h = grouped_up<T>([&](std::int64_t) { return x; }, 1, one_group, shared,
+                                    config.activation, limit);  // [T, H_s]
+  return grouped_down(h, one_group, shared);                    // [T, d]
+}
+
+template <class T>
+MoeOutput<T> RoutedAndSharedMoE<T>::operator()(const Tensor<T>& x,
+                                               std::span<const std::int64_t> token_ids,
+                                               RankGrid& ranks, const RandomDraw& draw) const {
+  MoeOutput<T> out = RoutedMoE<T>::operator()(x, token_ids, ranks, draw);
+  if (this->weights_.shared.w0.empty()) return out;
+  const Tensor<T> shared = shared_expert(x, this->weights_.shared, this->config_);
+  for (std::int64_t i = 0; i < out.y.size(); ++i)
+    out.y.data()[i] = from_float<T>(to_float(out.y.data()[i]) + to_float(shared.data()[i]));
+  return out;
+}
+
+void SingleRank::Loopback::all_to_all(const std::byte* send, std::span<const Block> to,
+                                      std::byte* receive, std::span<const Block> from) {
+  if (to[0].size > 0)
+    std::memcpy(receive + from[0].offset, send + to[0].offset,
+                static_cast<std::size_t>(to[0].size));
+}
+
+SingleRank::SingleRank()
+    : grid_{Collectives(loopback_, {0}, ledger_), Collectives(loopback_, {0}, ledger_)} {}
+
+#define MESHSIM_MOE_LAYER(T)                                                                     \
+  template RouteOutput route(const Tensor<T>&, std::span<const std::int64_t>,                    \
+                             const MoeWeights<T>&, const MoeConfig&, const HashTable*,           \
+                             const RandomDraw&);                                                 \
+  template Tensor<T> moe_route_and_compute(const Tensor<T>&, const RouteOutput&,                 \
+                                           const ExpertWeights<T>&, const MoeConfig&, RankGrid&, \
+                                           bool, CountMatrix&);                                  \
+  template class RoutedMoE<T>;                                                                   \
+  template class RoutedAndSharedMoE<T>;                                                          \
+  template Tensor<T> shared_expert(const Tensor<T>&, const ExpertWeights<T>&, const MoeConfig&)
+MESHSIM_MOE_LAYER(float);
+MESHSIM_MOE_LAYER(Bf16);
+
+}  // namespace meshsim
