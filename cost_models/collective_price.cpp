@@ -16,6 +16,10 @@
 //   latency                      hops of the longest way, summed over axes:
 //                                  ring   floor(n / 2) s_d      line   (n - 1) s_d
 //
+// Over several slices a collective is hierarchical: what one device exchanges with its peers in the
+// other slices crosses DCN, the rest is a collective of its own slice; the two are pipelined. DCN
+// latency is not modelled.
+//
 // HBM beside the links: a gathered byte is written once and read once to be forwarded; a reduced
 // one is read, added to and written on the way.
 #include <algorithm>
@@ -53,14 +57,33 @@ double hbm_bytes_per_sent_byte(CollectiveKind kind) {
   return 2;
 }
 
+// What crosses DCN when the group spans slices: each device exchanges its ICI share with its peers
+// in the others.
+double dcn_bytes(const Collective& work, std::int64_t slices) {
+  const std::int64_t in_slice = work.group / slices;
+  const double share = static_cast<double>(work.payload.value()) / static_cast<double>(in_slice);
+  const double exchanged = share * static_cast<double>(slices - 1) / static_cast<double>(slices);
+  return work.kind == CollectiveKind::all_reduce ? 2 * exchanged : exchanged;
+}
+
+// What one device sends inside its slice.
+double ici_bytes(const Collective& work, std::int64_t slices) {
+  Collective inside = work;
+  inside.group = work.group / slices;
+  return static_cast<double>(inside.sent().value());
+}
+
 }  // namespace
 
 Price price(const Collective& work, const Machine& machine) {
   const std::vector<PhysicalPart> parts = machine.parts(work.mesh_axes);
+  const std::int64_t slices = machine.slices(work.mesh_axes);
   const double link = machine.ici_link.value();
-  const double sent = static_cast<double>(work.sent().value());
+  const double sent = ici_bytes(work, slices);
   ResourceTimes times{};
-  times[hbm] = sent * hbm_bytes_per_sent_byte(work.kind) / machine.hbm.value() * 1e12;
+  times[hbm] = static_cast<double>(work.sent().value()) * hbm_bytes_per_sent_byte(work.kind) /
+               machine.hbm.value() * 1e12;
+  if (slices > 1) times[dcn] = dcn_bytes(work, slices) / machine.dcn.value() * 1e12;
   double links = 0;
   std::int64_t way = 0;
   for (const PhysicalPart& part : parts) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <stdexcept>
 
@@ -57,9 +58,28 @@ std::vector<PhysicalPart> Machine::parts(const std::vector<std::string>& axes) c
   return all;
 }
 
-std::optional<std::string> not_priced(const Chip& chip) {
+std::int64_t Machine::slices(const std::vector<std::string>& axes) const {
+  std::int64_t product = 1;
+  for (const AxisParts& candidate : mesh_axes) {
+    if (std::find(axes.begin(), axes.end(), candidate.mesh_axis) != axes.end())
+      product *= candidate.slices;
+  }
+  return product;
+}
+
+std::optional<std::string> not_priced(const Topology& topology, const StepProgram& program) {
+  const Chip& chip = *topology.slice.chip;
   if (!chip.ici_link_bandwidth)
     return fmt::format("step time on {}: its ICI link bandwidth is not published", chip.name);
+  if (topology.slices > 1 && !chip.dcn_bandwidth)
+    return fmt::format("step time over several slices of {}: its DCN bandwidth is not published",
+                       chip.name);
+  bool offloads = false;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+    offloads |= std::holds_alternative<HostCopy>(leaf.work);
+  });
+  if (offloads && !chip.pcie_bandwidth)
+    return fmt::format("step time on {}: its PCIe bandwidth is not published", chip.name);
   return {};
 }
 
@@ -74,10 +94,13 @@ Machine machine_of(const Plan& plan) {
       per_device(chip, chip.hbm_bandwidth.value) * efficiency(machine.efficiencies, "hbm");
   machine.ici_link = chip.ici_link_bandwidth->value * efficiency(machine.efficiencies, "ici");
   machine.hop_latency = chip.ici_hop_latency.value;
+  if (chip.dcn_bandwidth) machine.dcn = per_device(chip, chip.dcn_bandwidth->value);
+  if (chip.pcie_bandwidth) machine.pcie = per_device(chip, chip.pcie_bandwidth->value);
   const Torus torus(plan.topology.slice);
   machine.physical_axes = plan.topology.slice.shape.size();
   for (const AxisFootprint& footprint : footprints(plan.placement, torus)) {
-    machine.mesh_axes.push_back({plan.mesh.axes[footprint.logical_axis].name, footprint.physical});
+    const MeshAxis& axis = plan.mesh.axes[footprint.logical_axis];
+    machine.mesh_axes.push_back({axis.name, footprint.physical, axis.dcn});
   }
   return machine;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plans/plan.hpp"
+#include "program/step_program.hpp"
 #include "topologies/footprint.hpp"
 #include "units/quantity.hpp"
 
@@ -26,11 +27,14 @@ struct Machine {
   BytesPerSecond hbm;           // sustained
   BytesPerSecond ici_link;      // sustained, one link, one direction
   Picoseconds hop_latency;
+  BytesPerSecond pcie;            // to or from the host, of one device
+  BytesPerSecond dcn;             // one device's share of its host's, each way
   std::size_t physical_axes = 0;  // of the torus
 
   struct AxisParts {
     std::string mesh_axis;
     std::vector<PhysicalPart> parts;
+    std::int64_t slices = 1;  // that the axis spans over DCN
   };
   std::vector<AxisParts> mesh_axes;
   std::vector<Efficiency> efficiencies;
@@ -38,10 +42,12 @@ struct Machine {
   // The parts of the physical axes that a group over `axes` spans. Throws Error(internal) for an
   // unknown axis.
   std::vector<PhysicalPart> parts(const std::vector<std::string>& axes) const;
+  // The slices that such a group spans.
+  std::int64_t slices(const std::vector<std::string>& axes) const;
 };
 
-// Why prices cannot be made for `chip`, or nothing: a constant that no source states.
-std::optional<std::string> not_priced(const Chip& chip);
+// Why `program` cannot be priced on `topology`, or nothing: a constant that no source states.
+std::optional<std::string> not_priced(const Topology& topology, const StepProgram& program);
 
 // The machine of `plan`. Requires !not_priced.
 Machine machine_of(const Plan& plan);

@@ -6,8 +6,8 @@
 namespace meshsim {
 
 std::string_view name(Resource resource) {
-  constexpr std::array<std::string_view, resource_count> names{"tensor_core", "hbm",   "ici_0",
-                                                               "ici_1",       "ici_2", "ici_3"};
+  constexpr std::array<std::string_view, resource_count> names{
+      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "dcn", "pcie"};
   return names.at(resource);
 }
 
@@ -36,9 +36,18 @@ Price priced(const ResourceTimes& times, Picoseconds latency) {
   return price;
 }
 
+// Both ends move every byte: HBM here, PCIe between. A direction has the whole bandwidth for
+// itself.
+Price price(const HostCopy& work, const Machine& machine) {
+  const auto bytes = static_cast<double>(work.bytes.value());
+  ResourceTimes times{};
+  times[hbm] = bytes / machine.hbm.value() * 1e12;
+  times[pcie] = bytes / machine.pcie.value() * 1e12;
+  return priced(times, Picoseconds{});
+}
+
 Price price(const Leaf& leaf, const Machine& machine) {
-  if (const auto* compute = std::get_if<Compute>(&leaf.work)) return price(*compute, machine);
-  return price(std::get<Collective>(leaf.work), machine);
+  return std::visit([&](const auto& work) { return price(work, machine); }, leaf.work);
 }
 
 }  // namespace meshsim

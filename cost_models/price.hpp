@@ -14,7 +14,17 @@
 namespace meshsim {
 
 // The resources of a device. ICI is counted per physical torus axis: both directions of its links.
-enum Resource : std::size_t { tensor_core, hbm, ici_0, ici_1, ici_2, ici_3, resource_count };
+enum Resource : std::size_t {
+  tensor_core,
+  hbm,
+  ici_0,
+  ici_1,
+  ici_2,
+  ici_3,
+  dcn,
+  pcie,
+  resource_count
+};
 std::string_view name(Resource resource);
 
 using ResourceTimes = std::array<double, resource_count>;  // picoseconds
@@ -36,6 +46,7 @@ struct Price {
 
 Price price(const Compute& work, const Machine& machine);
 Price price(const Collective& work, const Machine& machine);
+Price price(const HostCopy& work, const Machine& machine);
 Price price(const Leaf& leaf, const Machine& machine);
 
 // The price from resource times and latency.

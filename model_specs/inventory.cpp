@@ -127,7 +127,7 @@ std::vector<Tensor> global_tensors(const ModelSpec& spec) {
   return t;
 }
 
-std::vector<Tensor> mtp_tensors(const ModelSpec& spec) {
+std::vector<Tensor> mtp_tensors(const ModelSpec& spec, ExpertAxes mode) {
   std::vector<Tensor> t;
   const std::int64_t D = spec.emb_dim;
   append_norm(t, "embedding_norm", D, spec.layer_norm);
@@ -145,7 +145,7 @@ std::vector<Tensor> mtp_tensors(const ModelSpec& spec) {
   } else {
     t.push_back({"projection/kernel", {2 * D, D}, {"concat_embed", "embed"}});
   }
-  for (Tensor& tensor : layer_tensors(spec, kind)) {
+  for (Tensor& tensor : state_tensors(spec, kind, mode)) {
     tensor.name = "transformer_layer/" + tensor.name;
     t.push_back(std::move(tensor));
   }
@@ -171,7 +171,7 @@ std::vector<StoredTensor> stored_tensors(const ModelSpec& spec, const ScanLayout
     }
   }
   for (std::int64_t depth = 1; depth <= spec.mtp_layers; ++depth) {
-    for (Tensor& tensor : mtp_tensors(spec)) {
+    for (Tensor& tensor : mtp_tensors(spec, expert_axes)) {
       std::string base = "mtp_block/" + tensor.name;
       tensor.name = fmt::format("mtp_block/mtp_layer_{}/{}", depth, tensor.name);
       stored.push_back({std::move(tensor), 1, std::move(base)});

@@ -38,24 +38,6 @@ struct Tensor {
   std::int64_t elements() const;
 };
 
-// The tensors of one layer, under names relative to the layer.
-std::vector<Tensor> layer_tensors(const ModelSpec& spec, const LayerKind& kind);
-
-// Embeddings, final norm, output head, hyper-connection head.
-std::vector<Tensor> global_tensors(const ModelSpec& spec);
-
-// One multi-token-prediction block: two norms, a projection of [hidden, embedding], the last
-// layer's kind, a final norm (DeepSeek-V4: two projections, and a hyper-connection head of its
-// own).
-std::vector<Tensor> mtp_tensors(const ModelSpec& spec);
-
-// A tensor as the training state holds it: scanned layers are stacked on one more axis.
-struct StoredTensor {
-  Tensor tensor;            // with the stacked axis; name is the full path
-  std::int64_t layers = 1;  // how many layers the stack holds
-  std::string base_name;    // the name inside its layer
-};
-
 // The logical axes of expert kernels wi [E, D, F] and wo [E, F, D]: MaxText's modes of sharding
 // them.
 //
@@ -65,6 +47,24 @@ struct StoredTensor {
 //   fsdp_2d          embed_moe, mlp_moe, -           embed_moe, mlp_moe, -
 //   batch_split      expert_only, embed_moe, -       expert_only, -, embed_moe
 enum class ExpertAxes { by_expert, experts_on_fsdp, fsdp_2d, batch_split };
+
+// The tensors of one layer, under names relative to the layer.
+std::vector<Tensor> layer_tensors(const ModelSpec& spec, const LayerKind& kind);
+
+// Embeddings, final norm, output head, hyper-connection head.
+std::vector<Tensor> global_tensors(const ModelSpec& spec);
+
+// One multi-token-prediction block: two norms, a projection of [hidden, embedding], the last
+// layer's kind, a final norm (DeepSeek-V4: two projections, and a hyper-connection head of its
+// own).
+std::vector<Tensor> mtp_tensors(const ModelSpec& spec, ExpertAxes mode = ExpertAxes::by_expert);
+
+// A tensor as the training state holds it: scanned layers are stacked on one more axis.
+struct StoredTensor {
+  Tensor tensor;            // with the stacked axis; name is the full path
+  std::int64_t layers = 1;  // how many layers the stack holds
+  std::string base_name;    // the name inside its layer
+};
 
 // layer_tensors with the expert kernels' axes of that mode.
 std::vector<Tensor> state_tensors(const ModelSpec& spec, const LayerKind& kind, ExpertAxes mode);

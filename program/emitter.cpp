@@ -33,18 +33,6 @@ void append_unique(std::vector<BufferId>& ids, BufferId id) {
   if (id != no_buffer && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
-std::vector<std::size_t> weights_of(const LayerTemplate& layer, bool forward, bool backward) {
-  std::set<std::size_t> used;
-  const auto add = [&](const std::vector<std::size_t>& some) {
-    used.insert(some.begin(), some.end());
-  };
-  for (const Stage& stage : layer.stages) {
-    if (forward) add(stage.weights(false));
-    if (backward) add(stage.weights(true));
-  }
-  return {used.begin(), used.end()};
-}
-
 }  // namespace
 
 BufferId Emitter::buffer(std::string name, std::string category, Bytes bytes) {
@@ -127,7 +115,7 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   leaf.name = op.name;
   leaf.layer_kind = instance.layer->layer_kind;
   leaf.pass = pass;
-  leaf.work = op.work;
+  std::visit([&](const auto& work) { leaf.work = work; }, op.work);
   for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
   for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
@@ -170,6 +158,17 @@ ProgramNode Emitter::backward(Instance& instance, const Stage& stage) {
   return parallel(sequence(std::move(main)), {sequence(std::move(beside))});
 }
 
+ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pass, Bytes bytes,
+                               BufferId device_buffer, bool to_host) {
+  Leaf leaf;
+  leaf.name = std::move(name);
+  leaf.layer_kind = std::move(layer_kind);
+  leaf.pass = pass;
+  leaf.work = HostCopy{bytes, to_host};
+  (to_host ? leaf.reads : leaf.writes).push_back(device_buffer);
+  return leaf_node(std::move(leaf));
+}
+
 ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
                           std::vector<BufferId> reads, std::vector<BufferId> writes) {
   Leaf leaf;
@@ -185,11 +184,26 @@ ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass, B
 }
 
 std::vector<std::size_t> forward_weights(const LayerTemplate& layer) {
-  return weights_of(layer, true, false);
+  std::set<std::size_t> used;
+  for (const Stage& stage : layer.stages) {
+    const std::vector<std::size_t> some = stage.weights(false);
+    used.insert(some.begin(), some.end());
+  }
+  return {used.begin(), used.end()};
 }
 
-std::vector<std::size_t> backward_weights(const LayerTemplate& layer, bool remat) {
-  return weights_of(layer, remat, true);
+std::vector<std::size_t> backward_weights(const LayerTemplate& layer, const Recomputation& again) {
+  std::set<std::size_t> used;
+  for (std::size_t s = 0; s < layer.stages.size(); ++s) {
+    const Stage& stage = layer.stages[s];
+    const std::vector<std::size_t> some = stage.weights(true);
+    used.insert(some.begin(), some.end());
+    for (std::size_t i = 0; i < stage.forward.size(); ++i) {
+      if (again[s][i])
+        used.insert(stage.forward[i].weights.begin(), stage.forward[i].weights.end());
+    }
+  }
+  return {used.begin(), used.end()};
 }
 
 std::vector<std::size_t> all_gradients(const LayerTemplate& layer) {

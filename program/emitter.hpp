@@ -42,20 +42,25 @@ class Emitter {
                       const std::vector<bool>* keep = nullptr);
   ProgramNode backward(Instance& instance, const Stage& stage);
 
+  // A transfer between the device and its host.
+  ProgramNode host_copy(std::string name, std::string layer_kind, Pass pass, Bytes bytes,
+                        BufferId device_buffer, bool to_host);
+
   // Bandwidth-bound work on whole buffers, outside any template.
   ProgramNode move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
                    std::vector<BufferId> reads, std::vector<BufferId> writes);
 
- private:
+  // The buffer of a symbol in this use of its layer, made at its first mention.
   BufferId symbol(Instance& instance, const std::string& name);
 
+ private:
   StepProgram& program_;
 };
 
-// The weights that a layer's forward pass reads, and those of its backward pass, which may
-// recompute the forward one; the weights that receive gradients.
+// The weights that a layer's forward pass reads; those that its backward pass reads, after the
+// recomputation `again`; those that receive gradients.
 std::vector<std::size_t> forward_weights(const LayerTemplate& layer);
-std::vector<std::size_t> backward_weights(const LayerTemplate& layer, bool remat);
+std::vector<std::size_t> backward_weights(const LayerTemplate& layer, const Recomputation& again);
 std::vector<std::size_t> all_gradients(const LayerTemplate& layer);
 
 // The resting gradients of a layer's weights, padded.

@@ -1,6 +1,7 @@
 #include "program/layer_builder.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -46,32 +47,53 @@ std::vector<std::size_t> Stage::gradients() const {
   return {all.begin(), all.end()};
 }
 
-std::vector<std::vector<bool>> needed_again(const LayerTemplate& layer, bool output) {
-  std::set<std::string> needed;
-  if (output) needed.insert(layer_output);
+std::set<std::string> residuals(const LayerTemplate& layer) {
+  std::set<std::string> written;
+  std::set<std::string> read;
   for (const Stage& stage : layer.stages) {
+    for (const auto* ops : {&stage.forward, &stage.forward_beside}) {
+      for (const OpTemplate& op : *ops) written.insert(op.writes.begin(), op.writes.end());
+    }
     for (const auto* ops : {&stage.backward, &stage.backward_beside}) {
-      for (const OpTemplate& op : *ops) needed.insert(op.reads.begin(), op.reads.end());
+      for (const OpTemplate& op : *ops) read.insert(op.reads.begin(), op.reads.end());
     }
   }
-  std::vector<std::vector<bool>> keep(layer.stages.size());
+  std::set<std::string> both;
+  std::set_intersection(written.begin(), written.end(), read.begin(), read.end(),
+                        std::inserter(both, both.begin()));
+  return both;
+}
+
+Recomputation recomputation(const LayerTemplate& layer, const std::set<std::string>& kept,
+                            bool output) {
+  std::set<std::string> needed;
+  const auto need = [&](const std::vector<std::string>& reads) {
+    for (const std::string& symbol : reads) {
+      if (!kept.contains(symbol)) needed.insert(symbol);
+    }
+  };
+  if (output) need({layer_output});
+  for (const Stage& stage : layer.stages) {
+    for (const auto* ops : {&stage.backward, &stage.backward_beside}) {
+      for (const OpTemplate& op : *ops) need(op.reads);
+    }
+  }
+  Recomputation again(layer.stages.size());
   for (std::size_t s = layer.stages.size(); s-- > 0;) {
     const Stage& stage = layer.stages[s];
-    keep[s].assign(stage.forward.size() + stage.forward_beside.size(), false);
+    again[s].assign(stage.forward.size() + stage.forward_beside.size(), false);
     // Operations beside the main ones feed later stages only; the order among them is that of the
     // lists.
     const auto visit = [&](const OpTemplate& op, std::size_t at) {
-      const bool used = std::any_of(op.writes.begin(), op.writes.end(),
-                                    [&](const std::string& w) { return needed.contains(w); });
-      if (!used) return;
-      keep[s][at] = true;
-      needed.insert(op.reads.begin(), op.reads.end());
+      again[s][at] = std::any_of(op.writes.begin(), op.writes.end(),
+                                 [&](const std::string& w) { return needed.contains(w); });
+      if (again[s][at]) need(op.reads);
     };
     for (std::size_t i = stage.forward_beside.size(); i-- > 0;)
       visit(stage.forward_beside[i], stage.forward.size() + i);
     for (std::size_t i = stage.forward.size(); i-- > 0;) visit(stage.forward[i], i);
   }
-  return keep;
+  return again;
 }
 
 LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,

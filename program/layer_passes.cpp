@@ -7,10 +7,6 @@
 namespace meshsim {
 namespace {
 
-void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
-  for (ProgramNode& node : from) to.push_back(std::move(node));
-}
-
 bool any(const std::vector<bool>& flags) {
   return std::find(flags.begin(), flags.end(), true) != flags.end();
 }
@@ -29,7 +25,7 @@ std::vector<std::size_t> running_weights(const Stage& stage, const std::vector<b
 }  // namespace
 
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
-                                               const std::vector<std::vector<bool>>* keep) {
+                                               const Recomputation* keep) {
   const std::vector<Stage>& stages = instance.layer->stages;
   std::vector<std::size_t> running;
   for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -65,9 +61,8 @@ ProgramNode LayerPasses::forward(Instance& instance, Beside beside) {
   return parallel(std::move(main), {sequence(std::move(beside))});
 }
 
-std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, bool output) {
-  const std::vector<std::vector<bool>> keep = needed_again(*instance.layer, output);
-  return by_stage(instance, Pass::recompute, &keep);
+std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomputation& again) {
+  return by_stage(instance, Pass::recompute, &again);
 }
 
 std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {

@@ -22,8 +22,8 @@ class LayerPasses {
   // gathered.
   ProgramNode forward(Instance& instance, Beside beside);
 
-  // Recomputation of what the backward pass needs and, with `output`, of the layer's output.
-  std::vector<ProgramNode> recompute(Instance& instance, bool output);
+  // The forward operations that `again` marks.
+  std::vector<ProgramNode> recompute(Instance& instance, const Recomputation& again);
 
   // The backward pass. `store` receives the reduced gradients; under Prefetch::layer reducing them
   // is left to the caller.
@@ -31,8 +31,7 @@ class LayerPasses {
 
  private:
   // Stage by stage, each stage's weights gathered beside the stage before it.
-  std::vector<ProgramNode> by_stage(Instance& instance, Pass pass,
-                                    const std::vector<std::vector<bool>>* keep);
+  std::vector<ProgramNode> by_stage(Instance& instance, Pass pass, const Recomputation* keep);
 
   Emitter& emit_;
   Prefetch prefetch_;

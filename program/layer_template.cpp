@@ -67,27 +67,28 @@ Names norm_weights(const ModelSpec& model, const std::string& path) {
   return {path + "/scale"};
 }
 
-// x_mid = x + attention(norm(x)); x_out = x_mid + mlp(norm(x_mid))
-void build_pre_norm(LayerBuilder& build, const LayerKind& kind) {
+// mid = in + attention(norm(in)); out = mid + mlp(norm(mid))
+void build_pre_norm(LayerBuilder& build, const LayerKind& kind, const std::string& in,
+                    const std::string& out) {
   const ModelSpec& model = build.plan().model;
   build.activation("attention_in", build.T(), model.emb_dim);
   build.activation("x_mid", build.T(), model.emb_dim);
   build.activation("mlp_in", build.T(), model.emb_dim);
-  build.activation(layer_output, build.T(), model.emb_dim);
+  build.activation(out, build.T(), model.emb_dim);
   build.stage("attention_norm");
-  build.vector("attention_norm", norm_weights(model, "pre_self_attention_layer_norm"),
-               {layer_input}, {"attention_in"}, {layer_input}, {layer_input});
+  build.vector("attention_norm", norm_weights(model, "pre_self_attention_layer_norm"), {in},
+               {"attention_in"}, {in}, {in});
   build_attention(build, *kind.attention, "attention_in", "attention_result");
   build.stage("attention_residual");
-  build.vector("attention_residual", {}, {layer_input, "attention_result"}, {"x_mid"}, {},
-               {layer_input, "attention_result"});
+  build.vector("attention_residual", {}, {in, "attention_result"}, {"x_mid"}, {},
+               {in, "attention_result"});
   build.stage("mlp_norm");
   build.vector("mlp_norm", norm_weights(model, "post_self_attention_layer_norm"), {"x_mid"},
                {"mlp_in"}, {"x_mid"}, {"x_mid"});
   const Names outputs = build_mlp(build, kind.mlp, "mlp_in");
   build.stage("mlp_residual");
   const Names inputs = with({"x_mid"}, outputs);
-  build.vector("mlp_residual", {}, inputs, {layer_output}, {}, inputs);
+  build.vector("mlp_residual", {}, inputs, {out}, {}, inputs);
 }
 
 }  // namespace
@@ -101,8 +102,49 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
   if (model.hyper_connections) {
     build_hyper_connected(build, kind);
   } else {
-    build_pre_norm(build, kind);
+    build_pre_norm(build, kind, layer_input, layer_output);
   }
+  return build.take();
+}
+
+LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
+  const ModelSpec& model = plan.model;
+  const std::int64_t T = batch.tokens();
+  const std::int64_t D = model.emb_dim;
+  std::vector<Tensor> tensors = mtp_tensors(model, plan.expert_axes);
+  const std::string layer = "transformer_layer/";
+  for (Tensor& tensor : tensors) {
+    if (tensor.name.starts_with(layer)) tensor.name.erase(0, layer.size());
+  }
+  for (Tensor& tensor : global_tensors(model)) {
+    if (tensor.name == "token_embedder/embedding") tensors.push_back(std::move(tensor));
+  }
+  LayerBuilder build(plan, "mtp", tensors, batch);
+  build.activation(layer_input, T, D);
+  build.activation("next_tokens", T, D);
+  build.activation("merged", T, 2 * D);
+  build.activation("projected", T, D);
+  build.activation(layer_output, T, D);
+
+  const Names table{"token_embedder/embedding"};
+  build.stage("embedding");
+  OpTemplate lookup =
+      build.compute("lookup", OpKind::elementwise, {}, {}, {}, {"next_tokens"}, table);
+  std::get<Compute>(lookup.work).hbm_bytes =
+      build.symbol("next_tokens").touched * 2;  // only this batch's rows
+  build.forward(std::move(lookup));
+  build.backward(
+      build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_next_tokens"}, {}, {}, table));
+  build.stage("projection");
+  const Names norms =
+      with(norm_weights(model, "embedding_norm"), norm_weights(model, "hidden_state_norm"));
+  const Names halves{layer_input, "next_tokens"};
+  build.vector("merge", norms, halves, {"merged"}, halves, halves);
+  build.linear("projection", {"projection/kernel"}, {"merged"}, {"projected"}, {{1, T, 2 * D, D}});
+  build_pre_norm(build, model.layer(model.num_layers() - 1), "projected", "layer_out");
+  build.stage("final_norm");
+  build.vector("final_norm", norm_weights(model, "final_norm"), {"layer_out"}, {layer_output},
+               {"layer_out"}, {"layer_out"});
   return build.take();
 }
 

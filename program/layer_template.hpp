@@ -9,6 +9,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -62,9 +63,20 @@ inline constexpr const char* layer_output = "x_out";
 // The decoder layer of `kind` for `batch`: DeepSeek-V4's, or a pre-norm transformer's.
 LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch);
 
-// Which forward operations of `layer` must run again if only its input was kept: those that lead to
-// what its backward pass reads, or, with `output`, to its output. Per stage, per operation
+// One multi-token-prediction block: the hidden state and the next token's embedding, merged and run
+// through one more layer of the last kind. Only for models without hyper-connections.
+LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch);
+
+// The symbols that the forward pass of `layer` writes and its backward pass reads.
+std::set<std::string> residuals(const LayerTemplate& layer);
+
+// Which forward operations must run again in the backward pass: per stage, per operation
 // (forward_beside after forward).
-std::vector<std::vector<bool>> needed_again(const LayerTemplate& layer, bool output);
+using Recomputation = std::vector<std::vector<bool>>;
+
+// The recomputation when the layer's input and `kept` are still there: the operations that lead to
+// what the backward pass reads, or, with `output`, to the layer's output.
+Recomputation recomputation(const LayerTemplate& layer, const std::set<std::string>& kept,
+                            bool output);
 
 }  // namespace meshsim

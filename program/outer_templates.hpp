@@ -9,7 +9,7 @@ namespace meshsim {
 LayerTemplate embedding_template(const Plan& plan, const LocalBatch& batch);
 
 // The last layer's output to the loss: merge of the streams, final norm, logits, cross-entropy.
-// `rows` tokens at a time: vocabulary tiling runs it several times.
+// Vocabulary tiling runs it several times, for a share of the tokens each.
 LayerTemplate head_template(const Plan& plan, const LocalBatch& batch);
 
 }  // namespace meshsim

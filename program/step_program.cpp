@@ -32,6 +32,10 @@ Bytes Collective::sent() const {
   return kind == CollectiveKind::all_reduce ? once * 2 : once;
 }
 
+void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
+  for (ProgramNode& node : from) to.push_back(std::move(node));
+}
+
 ProgramNode leaf_node(Leaf leaf) {
   ProgramNode node;
   node.kind = ProgramNode::Kind::leaf;

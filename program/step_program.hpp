@@ -3,10 +3,10 @@
 //
 // The program is a tree in the order in which the device runs it:
 //
-//   Leaf       one operation: work for the TensorCore, or a collective
+//   Leaf       one operation: work for the TensorCore, a collective, or a copy to or from the host
 //   Sequence   children one after the other
-//   Parallel   the first child on the TensorCore; the others, collectives only, beside it. All
-//              start together, and it ends when all have ended: an asynchronous start and its done.
+//   Parallel   the first child on the TensorCore; the others, transfers only, beside it. All start
+//              together, and it ends when all have ended: an asynchronous start and its done.
 //   Repeat     n times the same body: a scan, which is also XLA's scheduling boundary
 //
 // Time is when the leaves run, traffic is what the collectives send, memory is which buffers are
@@ -65,11 +65,17 @@ struct Collective {
   Bytes sent() const;
 };
 
+// A transfer over PCIe between the device and its host.
+struct HostCopy {
+  Bytes bytes;
+  bool to_host = true;
+};
+
 struct Leaf {
   std::string name;
   std::string layer_kind;  // "csa", "global", ...
   Pass pass = Pass::forward;
-  std::variant<Compute, Collective> work;
+  std::variant<Compute, Collective, HostCopy> work;
   std::vector<BufferId> reads;
   std::vector<BufferId> writes;
 };
@@ -82,6 +88,8 @@ struct ProgramNode {
   std::int64_t times = 1;             // repeat
 };
 
+void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from);
+
 ProgramNode leaf_node(Leaf leaf);
 ProgramNode sequence(std::vector<ProgramNode> children);
 // `main` alone if there is nothing beside it.
@@ -93,6 +101,7 @@ struct StepProgram {
   ProgramNode root;
   std::vector<Buffer> buffers;  // temporary ones: arguments are not among them
   Bytes arguments;              // state and batch, live throughout
+  Bytes host;                   // activations kept on the host
   std::int64_t tokens = 0;      // per device and step
   FlopCount model_flops;        // forward and backward of the mathematics, per device and step
   std::vector<std::string> assumptions;

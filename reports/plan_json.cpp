@@ -119,7 +119,7 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::v
       {"alias_bytes", evaluation.state.alias().value()},
       {"temp_bytes", evaluation.step ? Json(evaluation.temp().value()) : Json(nullptr)}};
   report["state_bytes"] = evaluation.state.state().value();
-  report["host_bytes_per_device"] = evaluation.state.on_host().value();
+  report["host_bytes_per_device"] = evaluation.on_host().value();
   report["memory"] = memory_json(evaluation);
   report["time"] = evaluation.step ? time_json(*evaluation.step) : Json::array();
   report["collectives"] = evaluation.step ? collectives_json(*evaluation.step) : Json::array();

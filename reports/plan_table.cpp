@@ -109,7 +109,7 @@ std::string memory_table(const Evaluation& evaluation) {
   }
   line("output", evaluation.state.output());
   line("alias", evaluation.state.alias());
-  line("on the host", evaluation.state.on_host());
+  line("on the host", evaluation.on_host());
   return text;
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "cost_models/machine.hpp"
 #include "sim/closed_form.hpp"
 #include "sim/event_engine.hpp"
@@ -11,7 +13,8 @@ namespace {
 
 const Chip& chip_of(const Plan& plan) { return *plan.topology.slice.chip; }
 
-Step step_of(const Plan& plan, Fidelity fidelity, Bytes available) {
+// Gathers weights a layer ahead where that fits, else a kernel ahead.
+Step lowered(const Plan& plan, Bytes available) {
   Step step;
   step.program = lower(plan, Prefetch::layer);
   step.memory = memory_peak(step.program);
@@ -20,6 +23,10 @@ Step step_of(const Plan& plan, Fidelity fidelity, Bytes available) {
     step.program = lower(plan, Prefetch::kernel);
     step.memory = memory_peak(step.program);
   }
+  return step;
+}
+
+void add_time(const Plan& plan, Fidelity fidelity, Step& step) {
   const Machine machine = machine_of(plan);
   step.timeline = fidelity == Fidelity::event ? simulate_events(step.program, machine)
                                               : closed_form(step.program, machine);
@@ -28,7 +35,6 @@ Step step_of(const Plan& plan, Fidelity fidelity, Bytes available) {
   step.mfu =
       static_cast<double>(step.program.model_flops.value()) / (machine.matmul_peak.value() * time);
   step.tokens_per_s_per_device = static_cast<double>(step.program.tokens) / time;
-  return step;
 }
 
 void add_assumptions(Evaluation& result) {
@@ -95,6 +101,10 @@ Bytes Evaluation::hbm_usable() const {
 
 Bytes Evaluation::temp() const { return step ? step->memory.temp : Bytes(); }
 
+Bytes Evaluation::on_host() const {
+  return state.on_host() + (step ? step->program.host : Bytes());
+}
+
 Verdict Evaluation::verdict() const {
   if (peak() > hbm_usable()) return Verdict::does_not_fit;
   return step ? Verdict::fits : Verdict::inconclusive;
@@ -107,14 +117,17 @@ Evaluation evaluate(const Plan& plan, Fidelity fidelity) {
   result.state = training_state(plan);
   result.assumptions = plan.assumptions;
   std::optional<std::string> missing = not_lowered(plan);
-  if (!missing) missing = not_priced(chip_of(plan));
-  if (missing) {
-    result.not_modelled.push_back(*missing);
-  } else {
+  if (!missing) {
     const Bytes usable = result.hbm_usable();
     const Bytes arguments = result.state.arguments();
-    result.step = step_of(plan, fidelity, arguments < usable ? usable - arguments : Bytes());
+    Step step = lowered(plan, arguments < usable ? usable - arguments : Bytes());
+    missing = not_priced(plan.topology, step.program);
+    if (!missing) {
+      add_time(plan, fidelity, step);
+      result.step = std::move(step);
+    }
   }
+  if (missing) result.not_modelled.push_back(*missing);
   add_assumptions(result);
   add_not_modelled(result);
   return result;

@@ -40,6 +40,7 @@ struct Evaluation {
 
   Bytes hbm_usable() const;  // per device
   Bytes temp() const;
+  Bytes on_host() const;  // per device: state and activations that rest on the host
   Bytes peak() const { return state.arguments() + temp(); }
   Verdict verdict() const;
 };

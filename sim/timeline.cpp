@@ -24,9 +24,10 @@ std::vector<TimePart> TimeParts::take() {
   return std::move(parts_);
 }
 
-std::string exposed_cause(const Leaf& collective) {
+std::string exposed_cause(const Leaf& transfer) {
+  if (std::holds_alternative<HostCopy>(transfer.work)) return "exposed:host";
   std::string cause = "exposed:";
-  const auto& axes = std::get<Collective>(collective.work).mesh_axes;
+  const auto& axes = std::get<Collective>(transfer.work).mesh_axes;
   for (std::size_t i = 0; i < axes.size(); ++i) cause += (i == 0 ? "" : "+") + axes[i];
   return cause;
 }

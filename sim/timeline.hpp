@@ -44,7 +44,7 @@ class TimeParts {
   std::vector<TimePart> parts_;
 };
 
-// "exposed:fsdp+expert"
-std::string exposed_cause(const Leaf& collective);
+// "exposed:fsdp+expert" for a collective, "exposed:host" for a copy to or from the host.
+std::string exposed_cause(const Leaf& transfer);
 
 }  // namespace meshsim

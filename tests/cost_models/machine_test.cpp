@@ -39,12 +39,22 @@ TEST_CASE("mesh axes lie where the placement put them", "[cost_models]") {
   CHECK(both == 256);
 }
 
-TEST_CASE("a chip without a published link bandwidth has no prices", "[cost_models]") {
+TEST_CASE("what no source states cannot be priced", "[cost_models]") {
+  StepProgram on_device;
+  StepProgram offloading;
+  Leaf copy;
+  copy.work = HostCopy{Bytes(1), true};
+  offloading.root = leaf_node(std::move(copy));
   for (const std::string& name : chip_names()) {
-    const Chip& chip = find_chip(name);
     INFO(name);
-    CHECK(not_priced(chip).has_value() == !chip.ici_link_bandwidth.has_value());
+    const Chip& chip = find_chip(name);
+    const Topology one = make_topology(slice_by_shape(chip, std::vector<std::int64_t>{2, 2}), 1);
+    const Topology two = make_topology(one.slice, 2);
+    const bool linked = chip.ici_link_bandwidth.has_value();
+    CHECK(not_priced(one, on_device).has_value() == !linked);
+    CHECK(not_priced(one, offloading).has_value() == !(linked && chip.pcie_bandwidth));
+    CHECK(not_priced(two, on_device).has_value() == !(linked && chip.dcn_bandwidth));
   }
-  CHECK(!not_priced(find_chip("v5p")));
-  CHECK(not_priced(find_chip("tpu7x")));
+  CHECK(!not_priced(make_topology(slice_by_name("v5p-512"), 2), offloading));
+  CHECK(not_priced(make_topology(slice_by_name("tpu7x-8"), 1), on_device));
 }

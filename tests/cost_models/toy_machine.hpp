@@ -19,6 +19,8 @@ inline Machine toy_machine(std::vector<PhysicalPart> parts = {{0, 4, 1, true}}) 
   machine.mxu_size = 128;
   machine.hbm = BytesPerSecond(1e12);
   machine.ici_link = BytesPerSecond(1e12);
+  machine.pcie = BytesPerSecond(1e10);
+  machine.dcn = BytesPerSecond(1e9);
   machine.hop_latency = Picoseconds(1000);
   machine.physical_axes = 3;
   machine.mesh_axes.push_back({"fsdp", std::move(parts)});

@@ -42,7 +42,7 @@ void check_flops(const Words& words) {
 // The forward operations of `layer` that a rematerialised layer does not repeat.
 std::set<std::string> dead(const LayerTemplate& layer, bool output) {
   std::set<std::string> names;
-  const auto keep = needed_again(layer, output);
+  const auto keep = recomputation(layer, {}, output);
   for (std::size_t s = 0; s < layer.stages.size(); ++s) {
     const Stage& stage = layer.stages[s];
     for (std::size_t i = 0; i < stage.forward.size(); ++i) {
@@ -99,7 +99,7 @@ TEST_CASE("a rematerialised layer repeats its forward pass, less what is dead",
       for (std::size_t j = 0; j < segment.block; ++j) {
         const LayerTemplate layer =
             layer_template(plan, plan.model.layer(segment.first + j), batch);
-        const auto keep = needed_again(layer, j + 1 < segment.block);
+        const auto keep = recomputation(layer, {}, j + 1 < segment.block);
         for (std::size_t s = 0; s < layer.stages.size(); ++s) {
           for (std::size_t i = 0; i < layer.stages[s].forward.size(); ++i) {
             const auto& work = std::get<Compute>(layer.stages[s].forward[i].work);

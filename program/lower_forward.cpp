@@ -1,0 +1,103 @@
+#include "program/lowering.hpp"
+
+#include <utility>
+
+namespace meshsim {
+
+Stored Lowering::store(const Run& run) {
+  Stored stored;
+  if (run.policy.input == Kept::on_host) {
+    program_.host += carry_bytes_ * run.repeats;
+  } else if (run.repeats > 1) {
+    stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
+  }
+  for (std::size_t j = 0; j < run.block.size(); ++j) {
+    auto& symbols = stored.symbols.emplace_back();
+    for (const auto& [symbol, where] : run.kept[j]) {
+      const Bytes bytes = run.block[j]->symbol(symbol).bytes * run.repeats;
+      if (where == Kept::on_host) {
+        program_.host += bytes;
+      } else {
+        symbols[symbol] = emit_.buffer(run.block[j]->layer_kind + " " + symbol, "residuals", bytes);
+      }
+    }
+  }
+  return stored;
+}
+
+Instance Lowering::instance(const Run& run, const Stored& stored, std::size_t j) {
+  Instance use = emit_.instance(*run.block[j]);
+  use.symbols.insert(stored.symbols[j].begin(), stored.symbols[j].end());
+  return use;
+}
+
+Beside Lowering::host_copies(const Run& run, std::size_t j, Instance& use, bool to_host) {
+  Beside copies;
+  for (const auto& [symbol, where] : run.kept[j]) {
+    if (where != Kept::on_host) continue;
+    copies.push_back(emit_.host_copy(to_host ? "offload" : "fetch", use.layer->layer_kind,
+                                     to_host ? Pass::forward : Pass::backward,
+                                     use.layer->symbol(symbol).bytes, emit_.symbol(use, symbol),
+                                     to_host));
+  }
+  return copies;
+}
+
+std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& stored,
+                                                 Copies copies, BufferId in, BufferId out,
+                                                 const LayerTemplate& next, Copies& next_copies) {
+  std::vector<ProgramNode> nodes;
+  const std::string& kind = run.block.front()->layer_kind;
+  if (stored.inputs != no_buffer) {
+    nodes.push_back(
+        emit_.move("save_input", kind, Pass::forward, carry_bytes_ * 2, {in}, {stored.inputs}));
+  }
+  BufferId stream = in;
+  for (std::size_t j = 0; j < run.block.size(); ++j) {
+    const bool last = j + 1 == run.block.size();
+    Instance use = instance(run, stored, j);
+    use.weights = std::move(copies);
+    use.symbols[layer_input] = stream;
+    if (last) {
+      use.symbols[layer_output] = out;
+    } else if (!use.symbols.contains(layer_output)) {
+      use.symbols[layer_output] = carry();
+    }
+    stream = use.symbols[layer_output];
+    const LayerTemplate& following = last ? next : *run.block[j + 1];
+    copies = last ? next_copies : no_copies(following);
+    Beside beside = gather_forward(following, copies);
+    if (j == 0 && run.policy.input == Kept::on_host) {
+      beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes_, in, true));
+    }
+    append(beside, host_copies(run, j, use, true));
+    nodes.push_back(passes_.forward(use, std::move(beside)));
+  }
+  next_copies = std::move(copies);
+  return nodes;
+}
+
+void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
+                           BufferId& stream) {
+  const Run& run = runs_[r];
+  stored_[r] = store(run);
+  const LayerTemplate& following =
+      r + 1 < runs_.size() ? *runs_[r + 1].block.front() : after_layers();
+  if (run.repeats > 1) {
+    // The body hands its own first layer's copies to the next repeat. One layer alone fills a
+    // second set.
+    const LayerTemplate& first = *run.block.front();
+    Copies handed = run.block.size() > 1 ? copies : no_copies(first);
+    nodes.push_back(repeat(run.repeats - 1, sequence(forward_block(run, stored_[r], copies, stream,
+                                                                   stream, first, handed))));
+  }
+  Copies next = no_copies(following);
+  // A scan writes its stream in place; unrolled layers have one each.
+  const BufferId out = run.repeats > 1 ? stream : carry();
+  append(nodes, forward_block(run, stored_[r], copies, stream, out, following, next));
+  if (run.repeats == 1) stored_[r].single_input = stream;
+  stream = out;
+  copies = std::move(next);
+}
+
+}  // namespace meshsim

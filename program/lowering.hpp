@@ -1,0 +1,194 @@
+// How a step is laid out from layer templates: forward over the runs of layers, the losses,
+// backward, the optimizer.
+//
+// One class in four sources: lower.cpp (the step, what travels ahead), lower_forward.cpp (what a
+// run keeps), lower_backward.cpp (what it computes again) and lower_predictions.cpp (losses and
+// multi-token prediction).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "program/layer_passes.hpp"
+#include "program/lower.hpp"
+#include "program/remat_policy.hpp"
+
+namespace meshsim {
+
+using Copies = std::vector<BufferId>;  // of the weights of one use of a layer, gathered
+
+// Consecutive layers that run as one scan (repeats > 1) or once, and what of them is kept for the
+// backward pass.
+struct Run {
+  std::vector<const LayerTemplate*> block;
+  std::int64_t repeats = 1;
+  RematPolicy policy;
+  std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
+  std::vector<Recomputation> again;               // per layer of the block
+
+  // Whether the block's first layer runs again before its last goes backward: then its weights come
+  // first.
+  bool recomputes() const { return !policy.everything; }
+};
+
+// What a run kept of its forward pass. In a scan it is stacked over the repeats.
+struct Stored {
+  BufferId inputs = no_buffer;        // of a scan, which overwrites its stream; unless on the host
+  BufferId single_input = no_buffer;  // of a run that runs once: its input stream
+  std::vector<std::map<std::string, BufferId>>
+      symbols;                      // kept on the device, per layer of the block
+  std::vector<BufferId> gradients;  // reduced, per layer of the block
+};
+
+// A layer whose backward pass comes next, and what it repeats first.
+struct Next {
+  const LayerTemplate* layer;
+  const Recomputation* again;
+};
+
+// Gradients of the last backward layer, which are reduced beside the next (Prefetch::layer).
+struct Pending {
+  const LayerTemplate* layer = nullptr;
+  std::vector<BufferId> gradients;
+  BufferId store = no_buffer;
+};
+
+class Lowering {
+ public:
+  Lowering(const Plan& plan, Prefetch prefetch);
+  StepProgram run();
+
+ private:
+  // ---- the step
+
+  const LayerTemplate* template_of(int kind);
+  void make_templates();
+
+  // Forward, losses and backward of one microbatch.
+  std::vector<ProgramNode> microbatch();
+
+  Bytes gradient_store_bytes() const;
+
+  // Adds the gradients of a microbatch to those of the ones before, which live through all of them.
+  void accumulate(std::vector<ProgramNode>& nodes);
+
+  // The global norm of the gradients, then the update: every byte of gradients and state once.
+  void optimizer(std::vector<ProgramNode>& nodes);
+
+  // A table that the head shares has its gradients in the head's store: both uses add to it.
+  Bytes own_embedding_gradients() const;
+
+  // ---- what travels beside a layer under Prefetch::layer; nothing does under Prefetch::kernel
+
+  // A tiled head gathers its weights itself, tile by tile, unless it is told to do so once.
+  bool head_gathers() const;
+
+  const LayerTemplate& after_layers() const;
+
+  // Gathers the weights of a layer that comes next, into `copies`.
+  Beside gather_forward(const LayerTemplate& layer, Copies& copies);
+  Beside gather_backward(const Next& next, Copies& copies);
+  Beside reduce_pending(const Pending& pending);
+
+  // ---- forward
+
+  // In a scan, what is kept is stacked over the repeats. Activations on the host are counted there.
+  Stored store(const Run& run);
+
+  // One use of layer `j` of the run: what is kept has its place already.
+  Instance instance(const Run& run, const Stored& stored, std::size_t j);
+
+  // The copies of a layer's kept symbols to or from the host. They run beside the layer itself: in
+  // the steady state of a scan that costs what copying beside its neighbour does.
+  Beside host_copies(const Run& run, std::size_t j, Instance& use, bool to_host);
+
+  // One execution of a block, reading the stream `in` and returning it in `out`. `next` is gathered
+  // beside the last layer, into `next_copies`.
+  std::vector<ProgramNode> forward_block(const Run& run, const Stored& stored, Copies copies,
+                                         BufferId in, BufferId out, const LayerTemplate& next,
+                                         Copies& next_copies);
+
+  // All executions of run `r`; `copies` and `stream` go from its first layer's to those of what
+  // follows it.
+  void forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
+                   BufferId& stream);
+
+  // ---- backward
+
+  // The input of a block in its backward pass: where it was kept, or a buffer that it returns to.
+  BufferId block_input(std::size_t r, Beside& beside);
+
+  // Whose weights a run's backward pass needs first.
+  Next first_needed(const Run& run) const;
+
+  // The backward pass of one execution of run `r`'s block.
+  std::vector<ProgramNode> backward_block(std::size_t r, Copies& copies, BufferId gradient_in,
+                                          BufferId gradient_out, Pending& pending, const Next& next,
+                                          Copies& next_copies);
+
+  // Brings back what is kept on the host and recomputes the rest, layer by layer from the block's
+  // input; under Prefetch::layer each layer gathers the weights of the next.
+  void recompute_block(std::size_t r, std::vector<Instance>& uses, Copies& copies,
+                       std::vector<ProgramNode>& nodes);
+
+  // All executions of run `r`, last to first.
+  void backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
+                    BufferId& gradient, Pending& pending);
+
+  // ---- losses
+
+  // The multi-token-prediction blocks forward, every loss forward and backward, the blocks
+  // backward. Returns the gradient of the layers' output; `copies` are then those of the last
+  // layer's backward pass.
+  BufferId predictions(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream,
+                       Pending& pending);
+
+  // The loss of every stream, forward and backward. Under Prefetch::layer the head's weights stay
+  // gathered throughout; their gradients are one sum. `beside` runs with the last backward pass.
+  std::vector<BufferId> losses(std::vector<ProgramNode>& nodes, const Copies& copies,
+                               const std::vector<BufferId>& streams, Beside beside,
+                               Pending& pending);
+
+  // Vocabulary tiling: the loss of a share of the tokens at a time; the backward pass computes its
+  // logits again.
+  void tiled_loss(std::vector<ProgramNode>& nodes, Instance& use, BufferId store);
+
+  // The part of `layer`'s gradients that the head's or the embedding's store holds: of the token
+  // table.
+  Bytes shared_table_gradient(const LayerTemplate& layer) const;
+
+  BufferId carry();
+  BufferId gradient_carry();
+
+  const Plan& plan_;
+  LocalBatch batch_;
+  StepProgram program_;
+  Emitter emit_;
+  LayerPasses passes_;
+
+  std::map<int, std::unique_ptr<LayerTemplate>> layers_;
+  LayerTemplate embedding_;
+  LayerTemplate head_;
+  std::vector<Run> runs_;
+  std::vector<Stored> stored_;  // per run
+  std::vector<BufferId> gradient_stores_;
+  LayerTemplate mtp_;  // without stages where there is no multi-token prediction
+  Recomputation nothing_of_mtp_;
+  Recomputation nothing_of_embedding_;
+  Bytes carry_bytes_;
+  std::int64_t tiles_ = 1;  // of the loss
+};
+
+// `main` with the nodes of `beside`, one after the other, beside it.
+ProgramNode with_beside(ProgramNode main, Beside beside);
+
+std::string gradient_of(const char* symbol);  // "d_" + symbol
+
+Copies no_copies(const LayerTemplate& layer);
+
+// The recomputation of a layer that keeps everything.
+Recomputation nothing_again(const LayerTemplate& layer);
+
+}  // namespace meshsim

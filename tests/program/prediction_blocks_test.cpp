@@ -1,0 +1,85 @@
+#include <catch2/catch.hpp>
+
+#include <map>
+
+#include "program/live_memory.hpp"
+#include "tests/program/jobs.hpp"
+
+namespace meshsim {
+namespace {
+
+using testing::job;
+using testing::plan_of;
+
+Plan hunyuan(int depth, testing::Words more = {}) {
+  more.push_back("mtp_num_layers=" + std::to_string(depth));
+  return plan_of(job("hunyuan3-295b", "v5p-128", std::move(more)));
+}
+
+FlopCount flops(const StepProgram& program, Pass pass) {
+  FlopCount sum;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
+    const auto* work = std::get_if<Compute>(&leaf.work);
+    if (work != nullptr && leaf.pass == pass) sum += work->model_flops * times;
+  });
+  return sum;
+}
+
+TEST_CASE("prediction blocks add their operations, once per depth", "[program][mtp]") {
+  for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+    const StepProgram without = lower(hunyuan(0), prefetch);
+    for (const int depth : {1, 2}) {
+      const Plan plan = hunyuan(depth);
+      const StepProgram with = lower(plan, prefetch);
+      // One sequence of 2048 tokens on each device.
+      FlopCount forward;
+      FlopCount backward;
+      for (const Op& op : mtp_ops(plan.model, {2048})) {
+        forward += op.forward.flops * depth;
+        backward += op.backward.flops * depth;
+      }
+      CHECK(flops(with, Pass::forward) - flops(without, Pass::forward) == forward);
+      CHECK(flops(with, Pass::backward) - flops(without, Pass::backward) == backward);
+      // The blocks stand outside the scan and keep what they computed.
+      CHECK(flops(with, Pass::recompute) == flops(without, Pass::recompute));
+      CHECK(memory_peak(with).temp > memory_peak(without).temp);
+    }
+  }
+}
+
+// Payloads of the reductions by layer kind.
+std::map<std::string, Bytes> reduced(const StepProgram& program, CollectiveKind kind) {
+  std::map<std::string, Bytes> sums;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
+    const auto* work = std::get_if<Collective>(&leaf.work);
+    if (work != nullptr && work->kind == kind) sums[leaf.layer_kind] += work->payload * times;
+  });
+  return sums;
+}
+
+TEST_CASE("the head that all losses share is reduced once", "[program][mtp]") {
+  const auto without = reduced(lower(hunyuan(0), Prefetch::layer), CollectiveKind::reduce_scatter);
+  const auto with = reduced(lower(hunyuan(2), Prefetch::layer), CollectiveKind::reduce_scatter);
+  CHECK(with.at("global") == without.at("global"));
+  CHECK(with.at("full/moe") == without.at("full/moe"));
+  // Two blocks of one size.
+  const auto one = reduced(lower(hunyuan(1), Prefetch::layer), CollectiveKind::reduce_scatter);
+  CHECK(with.at("mtp") == one.at("mtp") * 2);
+}
+
+TEST_CASE("multi-token prediction with hyper-connections says that it is not modelled",
+          "[program][mtp]") {
+  PlanRequest request = testing::request(job("deepseek4-284b", "v5p-512", {"mtp_num_layers=1"}));
+  Node id;
+  id.kind = Node::Kind::scalar;
+  id.text = "v4-mtp";
+  Node allow;
+  allow.kind = Node::Kind::sequence;
+  allow.items = {id};
+  request.own["allow"] = allow;
+  const Plan plan = make_plan(request);
+  CHECK(not_lowered(plan));
+}
+
+}  // namespace
+}  // namespace meshsim
