@@ -34,6 +34,7 @@ REPORTS = {
         ["config", "--resolved", "base.yml", *FLASH, "--allow", "v4-mtp"],
     ),
     "models": (["model"],),
+    "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
 }
 
 

@@ -2,7 +2,7 @@
 
 from command_line import DONE, FLASH, INVALID, IO, NEGATIVE, USAGE, CommandLine
 
-COMMANDS = ("fit", "simulate", "config", "model", "topology", "schema")
+COMMANDS = ("fit", "simulate", "what-if", "config", "model", "topology", "schema")
 
 
 class Help(CommandLine):
