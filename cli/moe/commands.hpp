@@ -8,5 +8,6 @@ class App;
 namespace meshsim {
 
 void add_moe_check(CLI::App& app, int& result);
+void add_moe_run(CLI::App& app, int& result);
 
 }  // namespace meshsim

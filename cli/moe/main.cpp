@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
   app.formatter(meshsim::help_format());
   app.require_subcommand(1);
   meshsim::add_moe_check(app, result);
+  meshsim::add_moe_run(app, result);
   try {
     app.parse(argc, argv);
     return result;

@@ -1,0 +1,157 @@
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <memory>
+
+#include "cli/exit_code.hpp"
+#include "cli/guarded_main.hpp"
+#include "cli/moe/commands.hpp"
+#include "cli/output_options.hpp"
+#include "moe/launched_ranks.hpp"
+#include "moe/validation_run.hpp"
+#include "reports/output.hpp"
+
+namespace meshsim {
+namespace {
+
+Json run_json(const RunConfig& run, const ValidationResult& result) {
+  Json report = report_head("moe-run");
+  report["model"] = run.model;
+  report["ranks"] = run.ranks;
+  report["tensor_ranks"] = run.tensor_ranks;
+  report["strategy"] = std::string(name(run.moe.strategy));
+  report["layers"] = run.layers;
+  report["hash_layers"] = run.moe.num_hash_layers;
+  report["steps"] = run.steps;
+  report["tokens_per_rank"] = run.tokens_per_rank();
+  report["given"] = run.given;
+  report["predicted_equals_moved"] = result.predicted_equals_moved;
+  report["sent_bytes"] = result.moved_bytes;
+  report["received_bytes"] = result.received_bytes;
+  report["predicted_bytes"] = result.predicted_bytes;
+  if (result.single_rank) {
+    report["single_rank"] = {{"routing_equal", result.single_rank->routing_equal},
+                             {"max_abs_error", result.single_rank->max_abs_error},
+                             {"judged", result.single_rank->judged},
+                             {"passed", result.single_rank->passed}};
+  }
+  report["losses"] = Json::array();
+  for (const LayerLoss& each : result.losses)
+    report["losses"].push_back({{"layer", each.layer},
+                                {"step", each.step},
+                                {"load_balance_loss", each.load_balance_loss}});
+  report["routing"] = Json::array();
+  for (const RoutingRow& row : result.routing.rows)
+    report["routing"].push_back({{"layer", row.layer},
+                                 {"step", row.step},
+                                 {"src", row.src},
+                                 {"expert", row.expert},
+                                 {"slots", row.slots}});
+  report["traffic"] = Json::array();
+  for (const TracedTraffic& each : result.moved)
+    report["traffic"].push_back({{"layer", each.layer},
+                                 {"step", each.step},
+                                 {"collective", each.row.collective},
+                                 {"src", each.row.src},
+                                 {"dst", each.row.dst},
+                                 {"bytes", each.row.bytes}});
+  return report;
+}
+
+std::string run_table(const RunConfig& run, const ValidationResult& result) {
+  std::string text = fmt::format(
+      "{}: {} layers ({} by hash), {} steps of {} tokens, {} on {} ranks\n", run.model, run.layers,
+      run.moe.num_hash_layers, run.steps, run.tokens, name(run.moe.strategy), run.ranks);
+  const auto rows = static_cast<double>(run.tokens * run.moe.rule.top_k);
+  text += "layer  step  busiest rank / mean  busiest expert / mean\n";
+  for (std::int64_t l = 0; l < run.layers; ++l)
+    for (std::int64_t s = 0; s < run.steps && rows > 0; ++s) {
+      const CountMatrix slots = result.routing.slots(l, s);
+      const CountMatrix shards = per_shard(slots, run.expert_ranks());
+      std::int64_t shard = 0, expert = 0;
+      for (std::int64_t p = 0; p < shards.columns; ++p)
+        shard = std::max(shard, shards.column_sum(p));
+      for (std::int64_t e = 0; e < slots.columns; ++e)
+        expert = std::max(expert, slots.column_sum(e));
+      text += fmt::format("{:>5}  {:>4}  {:>19.2f}  {:>21.2f}\n", l, s,
+                          static_cast<double>(shard * shards.columns) / rows,
+                          static_cast<double>(expert * slots.columns) / rows);
+    }
+  text += fmt::format("bytes sent {}, received {}, predicted {}: {}\n", result.moved_bytes,
+                      result.received_bytes, result.predicted_bytes,
+                      result.predicted_equals_moved ? "equal" : "DIFFERENT");
+  if (result.single_rank) {
+    text += fmt::format("against one rank: routing {}, largest error {:.2e}{}\n",
+                        result.single_rank->routing_equal ? "equal" : "DIFFERENT",
+                        result.single_rank->max_abs_error,
+                        !result.single_rank->judged  ? " (not judged)"
+                        : result.single_rank->passed ? ""
+                                                     : ": MISS");
+  }
+  return text;
+}
+
+int finish(const OutputOptions& output, const RunConfig& run, const ValidationResult& result) {
+  if (!run.routing_trace.empty()) write_file(run.routing_trace, routing_trace_text(result.routing));
+  if (!run.traffic.empty())
+    write_file(run.traffic, traffic_text(run.model, run.ranks, result.moved));
+  emit(
+      output, [&] { return run_json(run, result); }, [&] { return run_table(run, result); });
+  return result.passed() ? exit_done : exit_negative_verdict;
+}
+
+// Words are the same on all ranks, and so are their faults: rank 0 reports them.
+int run_launched(const OutputOptions& output, const std::vector<std::string>& words) {
+  LaunchedWorld world;
+  const bool first = world.ranks().rank() == 0;
+  RunConfig run;
+  try {
+    run = parse_run(words, world.ranks().size());
+  } catch (const Error& error) {
+    if (first) throw;
+    return exit_code(error.kind());
+  }
+  int result = exit_done;
+  const int failed = guarded_main([&] {
+    const ValidationResult validation = run_validation(run, world.ranks());
+    if (first) result = finish(output, run, validation);
+    return exit_done;
+  });
+  if (failed != exit_done) world.abort(failed);  // the others would wait for this rank
+  return result;
+}
+
+std::string key_table() {
+  std::string text;
+  for (const RunKey& key : run_keys())
+    text += fmt::format("  {:<26}{}{}\n", key.name, key.meaning,
+                        key.value.empty() ? "" : fmt::format(" ({})", key.value));
+  return text;
+}
+
+}  // namespace
+
+void add_moe_run(CLI::App& app, int& result) {
+  CLI::App* command = app.add_subcommand(
+      "run",
+      "Routes real tokens, moves real rows between ranks, and compares bytes and results.\n\n"
+      "  meshsim moe run ranks=8 tokens=512\n"
+      "  meshsim moe run ranks=4 strategy=ring_of_experts num_hash_layers=0\n"
+      "  mpirun -np 4 meshsim moe run tokens=512 routing_trace=trace.jsonl\n\nKeys:\n" +
+          key_table());
+  auto words = std::make_shared<std::vector<std::string>>();
+  auto output = add_output_options(*command);
+  command->add_option("keys", *words, "key=value")->type_name("KEY=VALUE...");
+  command->callback([=, &result] {
+    if (launched_ranks() > 0) {
+      result = run_launched(*output, *words);
+      return;
+    }
+    const RunConfig run = parse_run(*words, 0);
+    result = finish(*output, run, run_validation_in_process(run));
+  });
+}
+
+}  // namespace meshsim

@@ -1,0 +1,86 @@
+// Ranks as processes, over MPI. A rank that dies takes the world with it: mpirun ends the others
+// and says which one it was.
+#include <mpi.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "moe/mpi/plugin.hpp"
+
+namespace meshsim {
+namespace {
+
+// MPI counts and displacements are ints: long exchanges go in rounds, in which all blocks of a rank
+// together have at most this many bytes.
+constexpr std::int64_t largest_round = std::int64_t{1} << 30;
+
+class MpiRanks : public Communicator {
+ public:
+  MpiRanks() {
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  }
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  void all_to_all(const std::byte* send, std::span<const Block> to, std::byte* receive,
+                  std::span<const Block> from) override {
+    std::int64_t longest = 0;
+    for (const Block& block : to) longest = std::max(longest, block.size);
+    MPI_Allreduce(MPI_IN_PLACE, &longest, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD);
+    const std::int64_t step = largest_round / size_;
+    for (std::int64_t done = 0; done < longest; done += step)
+      round(send, to, receive, from, done, step);
+  }
+
+ private:
+  // The bytes [done, done + step) of every block. Each block is packed at a place of its
+  // own, so that displacements stay small whatever the size of the buffers.
+  void round(const std::byte* send, std::span<const Block> to, std::byte* receive,
+             std::span<const Block> from, std::int64_t done, std::int64_t step) {
+    const Layout out(to, done, step), in(from, done, step);
+    std::vector<std::byte> packed(static_cast<std::size_t>(out.total));
+    std::vector<std::byte> arrived(static_cast<std::size_t>(in.total));
+    for (std::size_t j = 0; j < to.size(); ++j)
+      std::copy_n(send + (out.counts[j] > 0 ? to[j].offset + done : 0), out.counts[j],
+                  packed.begin() + out.offsets[j]);
+    MPI_Alltoallv(packed.data(), out.counts.data(), out.offsets.data(), MPI_BYTE, arrived.data(),
+                  in.counts.data(), in.offsets.data(), MPI_BYTE, MPI_COMM_WORLD);
+    for (std::size_t i = 0; i < from.size(); ++i)
+      std::copy_n(arrived.begin() + in.offsets[i], in.counts[i],
+                  receive + (in.counts[i] > 0 ? from[i].offset + done : 0));
+  }
+
+  struct Layout {
+    std::vector<int> counts, offsets;
+    std::int64_t total = 0;
+
+    Layout(std::span<const Block> blocks, std::int64_t done, std::int64_t step) {
+      for (const Block& block : blocks) {
+        const std::int64_t left = std::clamp<std::int64_t>(block.size - done, 0, step);
+        counts.push_back(static_cast<int>(left));
+        offsets.push_back(static_cast<int>(total));
+        total += left;
+      }
+    }
+  };
+
+  int rank_ = 0, size_ = 1;
+};
+
+}  // namespace
+}  // namespace meshsim
+
+meshsim::Communicator* meshsim_mpi_start() {
+  int started = 0;
+  MPI_Initialized(&started);
+  if (started == 0 && MPI_Init(nullptr, nullptr) != MPI_SUCCESS) return nullptr;
+  return new meshsim::MpiRanks();
+}
+
+void meshsim_mpi_finish(meshsim::Communicator* world) {
+  delete world;
+  MPI_Finalize();
+}
+
+void meshsim_mpi_abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }

@@ -1,0 +1,51 @@
+// A stack of MoE layers over several steps on a grid of ranks: real rows move, every byte is
+// compared with its prediction, and the results with those of one rank.
+//
+//   x_0 = embedding of the token ids;  x_{l+1} = x_l + MoE_l(RMSNorm(x_l));  bias_l += update_l
+//
+// There is no attention: a token meets others only through the experts' capacity and the bias.
+// Weights are drawn from the seed by (layer, tensor, element), so that a rank makes just its own.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "moe/communicator.hpp"
+#include "moe/run_config.hpp"
+#include "routing/routing_trace.hpp"
+
+namespace meshsim {
+
+struct SingleRankComparison {
+  bool routing_equal = false;
+  double max_abs_error = 0;  // of the last layer's output, over all steps
+  bool judged = false;       // float32 and dropless: the results must agree
+  bool passed = false;       // same routing and |a - b| <= 1e-5 (1 + |b|)
+};
+
+struct LayerLoss {
+  std::int64_t layer, step;
+  double load_balance_loss;  // mean over the ranks
+};
+
+struct ValidationResult {
+  RoutingTrace routing;
+  std::vector<TracedTraffic> moved;
+  std::int64_t moved_bytes = 0, received_bytes = 0, predicted_bytes = 0;
+  bool predicted_equals_moved = true;  // in every layer and step, for every pair and collective
+  std::vector<LayerLoss> losses;
+  std::optional<SingleRankComparison> single_rank;
+
+  bool passed() const {
+    return predicted_equals_moved && (!single_rank || !single_rank->judged || single_rank->passed);
+  }
+};
+
+// Called by every rank; the result is rank 0's, others get an empty one.
+ValidationResult run_validation(const RunConfig& run, Communicator& world);
+
+// The same with ranks that are threads of this process.
+ValidationResult run_validation_in_process(const RunConfig& run);
+
+}  // namespace meshsim
