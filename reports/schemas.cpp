@@ -29,7 +29,8 @@ std::string report_schema(std::string_view name) {
       return std::string(file.text);
   }
   const std::vector<std::string> known{"report", "plan",     "fit",    "simulate", "model",
-                                       "models", "topology", "config", "what-if"};
+                                       "models", "topology", "config", "what-if",
+                                       "collective"};
   throw Error(ErrorKind::invalid_input, fmt::format("no report is called '{}'", printable(name)),
               did_you_mean(name, known));
 }

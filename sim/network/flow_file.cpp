@@ -75,12 +75,21 @@ class FlowReader {
     if (fields.has("links")) {
       if (const Node* links = fields.node("links")) read_route(*links, path + ".links", flow);
     }
+    flow.collective = collective(fields.has("collective") ? fields.text("collective") : "");
     fields.ignore("finish_s");
     fields.finish();
     return flow;
   }
 
  private:
+  std::int32_t collective(const std::string& name) {
+    std::vector<std::string>& known = file_.collectives;
+    const auto found = std::find(known.begin(), known.end(), name);
+    const auto at = static_cast<std::int32_t>(found - known.begin());
+    if (found == known.end()) known.push_back(name);
+    return at;
+  }
+
   Picoseconds start(Fields& fields, const Node& node, const std::string& path) {
     if (!fields.has("start_s")) return {};
     const double seconds = fields.real("start_s");
@@ -201,6 +210,7 @@ FlowFile parse_flow_file(const Source& source) {
                 first,
                 BytesPerSecond(bandwidth),
                 picoseconds_from_seconds(latency),
+                {},
                 {}};
   if (flows->kind != Node::Kind::sequence) {
     throw Error(
@@ -212,40 +222,6 @@ FlowFile parse_flow_file(const Source& source) {
     file.flows.push_back(reader.read(flows->items[i], fmt::format("flows[{}]", i)));
   faults.throw_if_any();
   return file;
-}
-
-FlowFileResult simulate(const FlowFile& file, const Routing& routing, const FlowOptions& options) {
-  FlowSet set;
-  std::vector<std::size_t> whole;  // the flow of the file that a part belongs to
-  const auto add = [&](std::size_t flow, const std::vector<LinkId>& links, double share) {
-    const FileFlow& sent = file.flows[flow];
-    const std::vector<ResourceId> route(links.begin(), links.end());
-    const Picoseconds way = file.hop_latency * static_cast<std::int64_t>(links.size());
-    set.add(static_cast<double>(sent.bytes.value()) * share, sent.start + way, route);
-    whole.push_back(flow);
-  };
-  for (std::size_t i = 0; i < file.flows.size(); ++i) {
-    const FileFlow& flow = file.flows[i];
-    if (flow.has_route) {
-      add(i, flow.links, 1);
-      continue;
-    }
-    for (const Path& path : file.torus.paths(file.chip(flow.src), file.chip(flow.dst), routing))
-      add(i, path.links, path.weight);
-  }
-  const std::vector<BytesPerSecond> capacity(static_cast<std::size_t>(file.torus.links()),
-                                             file.link_bandwidth);
-  FlowSimulation simulated = simulate_flows(capacity, set, options);
-  FlowFileResult result;
-  result.finish.resize(file.flows.size());
-  for (std::size_t part = 0; part < whole.size(); ++part) {
-    Picoseconds& finish = result.finish[whole[part]];
-    finish = std::max(finish, simulated.finish[part]);
-  }
-  result.makespan = simulated.makespan;
-  result.links = std::move(simulated.links);
-  result.events = simulated.events;
-  return result;
 }
 
 }  // namespace meshsim

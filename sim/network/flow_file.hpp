@@ -8,7 +8,8 @@
 // Every axis of more than one node is a ring. node_id says how nodes are numbered, from the
 // coordinates x, y, z and the sizes X, Y, Z: the first axis fastest as above, or the last one,
 // "z + Z*(y + Y*x)". A flow with `links` takes that route; any other the dimension-ordered one.
-// A flow begins to move hops x latency after its start. Answers (finish_s, makespan_s) may stand in
+// A flow begins to move hops x latency after its start; its optional "collective" names whose bytes
+// they are, in accounts. Answers (finish_s, makespan_s) may stand in
 // the file and are not read.
 #pragma once
 
@@ -27,7 +28,8 @@ struct FileFlow {
   std::int64_t dst = 0;
   Bytes bytes;
   Picoseconds start;
-  std::vector<LinkId> links;  // empty: none in the file (src == dst, or the default route)
+  std::int32_t collective = 0;  // in the file's list
+  std::vector<LinkId> links;    // empty: none in the file (src == dst, or the default route)
   bool has_route = false;
 };
 
@@ -38,6 +40,7 @@ struct FlowFile {
   BytesPerSecond link_bandwidth;
   Picoseconds hop_latency;
   std::vector<FileFlow> flows;
+  std::vector<std::string> collectives;  // by first use; "" for flows that name none
 
   ChipId chip(std::int64_t node) const;
   std::int64_t node(ChipId chip) const;
@@ -47,16 +50,5 @@ struct FlowFile {
 // torus, a bandwidth that is not above 0, a count that is negative or huge, a route that is not
 // connected.
 FlowFile parse_flow_file(const Source& source);
-
-// When every flow of the file has moved its bytes. A flow whose ways tie under HalfwayTies::split
-// is sent in parts, and ends with the last of them.
-struct FlowFileResult {
-  std::vector<Picoseconds> finish;  // of the flows of the file, latency included
-  Picoseconds makespan;
-  std::vector<LinkUse> links;  // by LinkId
-  std::int64_t events = 0;
-};
-FlowFileResult simulate(const FlowFile& file, const Routing& routing = {},
-                        const FlowOptions& options = {});
 
 }  // namespace meshsim

@@ -15,7 +15,8 @@
 namespace meshsim {
 namespace {
 
-constexpr double ended = -1;  // as a mark
+constexpr FlowId end_of_window = -1;  // instead of a flow that starts
+constexpr double ended = -1;          // as a mark
 constexpr double never = std::numeric_limits<double>::infinity();
 
 std::size_t index(std::int32_t id) { return static_cast<std::size_t>(id); }
@@ -62,6 +63,10 @@ class Simulation {
     result_.links.resize(capacity.size());
     for (FlowId flow = 0; index(flow) < flows.size(); ++flow)
       starts_.push(flows.start(flow).value(), flow);
+    result_.bytes_by_collective.assign(index(flows.collectives()),
+                                       std::vector<double>(capacity.size()));
+    moved_.assign(options.window.value() > 0 ? capacity.size() : 0, 0);
+    if (options.window.value() > 0) starts_.push(options.window.value(), end_of_window);
   }
 
   FlowSimulation run() {
@@ -83,6 +88,7 @@ class Simulation {
       }
       share_anew();
     }
+    if (options_.window.value() > 0 && !flows_all_told()) close_window();
     return std::move(result_);
   }
 
@@ -120,6 +126,12 @@ class Simulation {
     const std::int64_t time = starts_.top().time_ps;
     while (!starts_.empty() && starts_.top().time_ps == time) {
       const FlowId flow = starts_.pop().payload;
+      if (flow == end_of_window) {
+        close_window();
+        const bool more = shares_.active() > 0 || !starts_.empty();
+        if (more) starts_.push(time + options_.window.value(), end_of_window);
+        continue;
+      }
       const auto links = flows_.links(flow);
       if (links.empty() || flows_.bytes(flow) == 0) {
         finish(flow, now_);
@@ -130,6 +142,8 @@ class Simulation {
         demands_.push_back({link, 1});
         LinkUse& use = result_.links[index(link)];
         use.bytes += flows_.bytes(flow);
+        result_.bytes_by_collective[index(flows_.collective(flow))][index(link)] +=
+            flows_.bytes(flow);
         ++use.flows;
         if (moving_over_[index(link)]++ == 0) busy_since_[index(link)] = now_;
       }
@@ -167,8 +181,32 @@ class Simulation {
     }
   }
 
+  // What every link has moved since the last window.
+  void close_window() {
+    std::vector<double> total = moved_;
+    for (FlowId flow = 0; index(flow) < flows_.size(); ++flow) {
+      const ActivityId activity = activity_[index(flow)];
+      if (activity < 0) continue;
+      const Group& group = groups_[index(shares_.bottleneck(activity))];
+      const double left = mark_[index(flow)] - group.moved - group.rate * (now_ - group.as_of);
+      for (const ResourceId link : flows_.links(flow))
+        total[index(link)] += flows_.bytes(flow) - std::max(0.0, left);
+    }
+    std::vector<double> window = total;
+    if (!told_.empty()) {
+      for (std::size_t link = 0; link < window.size(); ++link)
+        window[link] = std::max(0.0, window[link] - told_[link]);
+    }
+    told_ = std::move(total);
+    result_.bytes_by_window.push_back(std::move(window));
+  }
+
+  // Nothing has moved since the last window was closed.
+  bool flows_all_told() const { return told_ == moved_; }
+
   void end(FlowId flow) {
     for (const ResourceId link : flows_.links(flow)) {
+      if (!moved_.empty()) moved_[index(link)] += flows_.bytes(flow);
       if (--moving_over_[index(link)] > 0) continue;
       result_.links[index(link)].busy += Picoseconds(std::llround(now_ - busy_since_[index(link)]));
     }
@@ -290,6 +328,8 @@ class Simulation {
   std::vector<FlowId> flow_of_;                    // of an activity
   std::vector<double> busy_since_;
   std::vector<std::int64_t> moving_over_;
+  std::vector<double> moved_;  // by flows that have ended, over each link; only with a window
+  std::vector<double> told_;   // over each link, in the windows closed so far
   std::vector<Demand> demands_;
   std::vector<std::pair<double, FlowId>> ending_;
   double now_ = 0;
@@ -298,10 +338,13 @@ class Simulation {
 
 }  // namespace
 
-FlowId FlowSet::add(double bytes, Picoseconds start, std::span<const ResourceId> links) {
+FlowId FlowSet::add(double bytes, Picoseconds start, std::span<const ResourceId> links,
+                    std::int32_t collective) {
   const auto id = static_cast<FlowId>(bytes_.size());
   bytes_.push_back(bytes);
   start_.push_back(start);
+  collective_.push_back(collective);
+  collectives_ = std::max(collectives_, collective + 1);
   links_.insert(links_.end(), links.begin(), links.end());
   first_.push_back(links_.size());
   return id;

@@ -39,14 +39,20 @@ using FlowId = std::int32_t;
 class FlowSet {
  public:
   // Requires bytes >= 0, a start >= 0 and links that the network has, each at most once.
-  FlowId add(double bytes, Picoseconds start, std::span<const ResourceId> links);
+  // `collective` says whose bytes they are, in accounts.
+  FlowId add(double bytes, Picoseconds start, std::span<const ResourceId> links,
+             std::int32_t collective = 0);
   std::size_t size() const { return bytes_.size(); }
   double bytes(FlowId flow) const { return bytes_[static_cast<std::size_t>(flow)]; }
   Picoseconds start(FlowId flow) const { return start_[static_cast<std::size_t>(flow)]; }
+  std::int32_t collective(FlowId flow) const { return collective_[static_cast<std::size_t>(flow)]; }
+  std::int32_t collectives() const { return collectives_; }
   std::span<const ResourceId> links(FlowId flow) const;
 
  private:
   std::vector<double> bytes_;
+  std::vector<std::int32_t> collective_;
+  std::int32_t collectives_ = 1;
   std::vector<Picoseconds> start_;
   std::vector<std::size_t> first_{0};
   std::vector<ResourceId> links_;
@@ -62,12 +68,16 @@ struct FlowSimulation {
   std::vector<Picoseconds> finish;  // of each flow
   Picoseconds makespan;             // the last finish
   std::vector<LinkUse> links;
-  std::int64_t events = 0;  // starts and ends, those at one time counted once
+  std::vector<std::vector<double>> bytes_by_collective;  // [collective][link]
+  // With a window: the bytes that each link moved in the k-th stretch of that length, [k][link].
+  std::vector<std::vector<double>> bytes_by_window;
+  std::int64_t events = 0;  // starts, ends and ends of windows, those at one time counted once
 };
 
 struct FlowOptions {
   double tolerance = 0;
   std::int64_t event_cap = 50'000'000;
+  Picoseconds window{};  // 0: no account over time
 };
 
 // Throws Error: invalid_input for a capacity that is not above 0 or a tolerance outside [0, 1);

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "sim/network/network_run.hpp"
 #include "tests/golden.hpp"
 #include "tests/refusal.hpp"
 
@@ -33,16 +34,16 @@ TEST_CASE("flow files that another simulator solved: every finish time within 1e
       GENERATE("a2a-skewed-4x4x4", "incast-4x4x8", "random-4x4x4", "two-a2a-4x4x4");
   const std::string path = std::string(MESHSIM_TEST_DATA) + "/flows/" + file + ".json";
   const nlohmann::json answers = testing::golden("flows/" + file + ".json");
-  const FlowFileResult result = simulate(parse_flow_file(read_source(path)));
+  const NetworkRun result = run_flow_file(parse_flow_file(read_source(path)));
   double worst = 0;
-  REQUIRE(result.finish.size() == answers["flows"].size());
-  for (std::size_t i = 0; i < result.finish.size(); ++i) {
+  REQUIRE(result.flows.size() == answers["flows"].size());
+  for (std::size_t i = 0; i < result.flows.size(); ++i) {
     const double expected = answers["flows"][i]["finish_s"];
-    worst = std::max(worst, std::abs(seconds(result.finish[i]) / expected - 1));
+    worst = std::max(worst, std::abs(seconds(result.flows[i].finish) / expected - 1));
   }
   INFO(file << ": worst " << worst);
   CHECK(worst < 1e-6);
-  CHECK(seconds(result.makespan) == Approx(answers["makespan_s"].get<double>()).epsilon(1e-6));
+  CHECK(seconds(result.time) == Approx(answers["makespan_s"].get<double>()).epsilon(1e-6));
 }
 
 TEST_CASE("a flow begins to move hops x latency after its start; one to itself is free",
@@ -50,11 +51,11 @@ TEST_CASE("a flow begins to move hops x latency after its start; one to itself i
   // 0 -> 2 half-way around axis x: two hops, 2 us; 90e9 B/s x 1 us = 90,000 bytes.
   const FlowFile file = parsed(file_with(R"({"src": 0, "dst": 2, "bytes": 90000, "start_s": 1e-6},
 {"src": 5, "dst": 5, "bytes": 90000, "start_s": 4e-6})"));
-  const FlowFileResult result = simulate(file);
-  CHECK(result.finish[0] == Picoseconds(4'000'000));
-  CHECK(result.finish[1] == Picoseconds(4'000'000));
+  const NetworkRun result = run_flow_file(file);
+  CHECK(result.flows[0].finish == Picoseconds(4'000'000));
+  CHECK(result.flows[1].finish == Picoseconds(4'000'000));
   // Split: half the bytes each way.
-  CHECK(simulate(file, {HalfwayTies::split, {}}).finish[0] == Picoseconds(3'500'000));
+  CHECK(run_flow_file(file, HalfwayTies::split).flows[0].finish == Picoseconds(3'500'000));
 }
 
 TEST_CASE("nodes are numbered by the file's rule", "[flow_file]") {
@@ -72,7 +73,7 @@ TEST_CASE("the file's own route is used", "[flow_file]") {
   // 0 -> 1 the long way: 0 -> 3 -> 2 -> 1, three hops.
   const FlowFile file =
       parsed(file_with(R"({"src": 0, "dst": 1, "bytes": 90000, "links": [[0,3],[3,2],[2,1]]})"));
-  CHECK(simulate(file).finish[0] == Picoseconds(4'000'000));
+  CHECK(run_flow_file(file).flows[0].finish == Picoseconds(4'000'000));
 }
 
 TEST_CASE("faults of a flow file have a place", "[flow_file]") {

@@ -218,6 +218,24 @@ TEST_CASE("with a tolerance, ends are batched and the makespan moves by less", "
   CHECK(seconds(batched.makespan) == Approx(seconds(exact.makespan)).epsilon(0.01));
 }
 
+TEST_CASE("links are accounted by collective and over time", "[flows]") {
+  // Link 0: 300 bytes of collective 0 and 100 of collective 1, at 1/2 each until 200 ps, the rest
+  // alone until 400 ps. Link 1: the 100 bytes, until 200 ps. Windows of 150 ps.
+  FlowSet flows;
+  flows.add(300, Picoseconds(0), Route{0}, 0);
+  flows.add(100, Picoseconds(0), Route{0, 1}, 1);
+  const FlowSimulation result = simulate_flows(links(2), flows, {0, 100, Picoseconds(150)});
+  CHECK(result.bytes_by_collective == std::vector<std::vector<double>>{{300, 0}, {100, 100}});
+  REQUIRE(result.bytes_by_window.size() == 3);
+  const std::vector<std::vector<double>> expected{{150, 75}, {150, 25}, {100, 0}};
+  for (std::size_t k = 0; k < 3; ++k) {
+    for (std::size_t link = 0; link < 2; ++link)
+      CHECK(result.bytes_by_window[k][link] == Approx(expected[k][link]).margin(1e-9));
+  }
+  CHECK(result.finish[0] == Picoseconds(400));
+  CHECK(result.makespan == Picoseconds(400));
+}
+
 TEST_CASE("caps and nonsense are refused", "[flows]") {
   FlowSet flows;
   for (int i = 0; i < 10; ++i) flows.add(1 + i, Picoseconds(0), Route{0});
