@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "sim/network/axis_profile.hpp"
@@ -35,8 +36,14 @@ void check(const CollectiveRequest& request, const NetworkSpeed& speed) {
 class Lowering {
  public:
   Lowering(const CollectiveRequest& request, const NetworkSpeed& speed, const Torus& torus)
-      : request_(request), speed_(speed), torus_(torus) {
+      : request_(request), speed_(speed), torus_(torus), rotation_(request.parts) {
     for (const PhysicalPart& part : request.parts) chips_ *= part.part;
+    const auto shape = [](const PhysicalPart& part) {
+      return std::tuple(part.wraparound, part.part, part.stride);
+    };
+    std::stable_sort(
+        rotation_.begin(), rotation_.end(),
+        [&](const PhysicalPart& a, const PhysicalPart& b) { return shape(a) < shape(b); });
   }
 
   std::vector<Phase> run() {
@@ -132,13 +139,13 @@ class Lowering {
   // sum_p load(axis, p) x_p = 1, scaled to sum_p x_p = 1. The axis that a part visits last carries
   // most of it, so the system is well-conditioned; parts would be equal on equal axes.
   std::vector<double> cut() const {
-    const std::size_t axes = request_.parts.size();
+    const std::size_t axes = rotation_.size();
     std::vector<std::vector<double>> rows(axes, std::vector<double>(axes + 1, 1.0));
     for (std::size_t p = 0; p < axes; ++p) {
       double gathered = 1;
       for (std::size_t visit = 0; visit < axes; ++visit) {
         const std::size_t axis = (p + visit) % axes;
-        const PhysicalPart& part = request_.parts[axis];
+        const PhysicalPart& part = rotation_[axis];
         const AxisProfile profile = gather_profile(part, request_.both_directions, false);
         rows[axis][p] = gathered * on_axis(profile, part, size(part), 1).most();
         gathered *= static_cast<double>(part.part);
@@ -172,11 +179,11 @@ class Lowering {
   // All parts of one chunk each in the stages `first` to `last`.
   Phase stages(const char* name, double chunk, const std::vector<double>& shares,
                std::int64_t first, std::int64_t last, bool mirrored) {
-    const auto axes = static_cast<std::int64_t>(request_.parts.size());
+    const auto axes = static_cast<std::int64_t>(rotation_.size());
     Phase phase;
     phase.name = name;
     phase.steps = 0;
-    for (const PhysicalPart& part : request_.parts) {
+    for (const PhysicalPart& part : rotation_) {
       const auto n = static_cast<std::size_t>(size(part));
       phase.ici.push_back({part.axis, std::vector<double>(n), std::vector<double>(n), false});
     }
@@ -187,7 +194,7 @@ class Lowering {
           chunk * shares[static_cast<std::size_t>(first_axis)] / static_cast<double>(chips_);
       for (std::int64_t visit = 0; visit < axes; ++visit) {
         const auto axis = static_cast<std::size_t>((first_axis + visit) % axes);
-        const PhysicalPart& part = request_.parts[axis];
+        const PhysicalPart& part = rotation_[axis];
         const std::int64_t stage = mirrored ? axes - 1 - visit : visit;
         if (stage >= first && stage <= last) {
           const AxisLoad load = on_axis(gather_profile(part, request_.both_directions, mirrored),
@@ -276,6 +283,8 @@ class Lowering {
   const CollectiveRequest& request_;
   const NetworkSpeed& speed_;
   const Torus& torus_;
+  // The order in which ring algorithms visit axes, whatever the axes are called.
+  std::vector<PhysicalPart> rotation_;
   std::int64_t chips_ = 1;  // of a group, in one slice
   std::vector<Phase> phases_;
 };
