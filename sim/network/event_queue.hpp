@@ -1,12 +1,13 @@
 // What happens next: a priority queue in the total order (time, sequence).
 //
 // Time is in integer picoseconds. Events of equal times come out in the order in which they were
-// pushed, so that equal inputs give equal runs; an event may be pushed at the present time. A heap
-// with four children a node: half as deep as a binary one, and the children share a cache line.
+// pushed, so that equal inputs give equal runs; an event may be pushed at the present time.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <queue>
+#include <utility>
 #include <vector>
 
 namespace meshsim {
@@ -22,68 +23,26 @@ class EventQueue {
 
   bool empty() const { return heap_.empty(); }
   std::size_t size() const { return heap_.size(); }
-  const Event& top() const { return heap_.front(); }
+  const Event& top() const { return heap_.top(); }
 
   void push(std::int64_t time_ps, Payload payload) {
-    heap_.push_back({time_ps, next_sequence_++, payload});
-    const Event event = heap_.back();
-    std::size_t hole = heap_.size() - 1;
-    while (hole > 0) {
-      const std::size_t parent = (hole - 1) / 4;
-      if (!before(event, heap_[parent])) break;
-      heap_[hole] = heap_[parent];
-      hole = parent;
-    }
-    heap_[hole] = event;
+    heap_.push({time_ps, next_sequence_++, std::move(payload)});
   }
 
   Event pop() {
-    const Event first = heap_.front();
-    const Event last = heap_.back();
-    heap_.pop_back();
-    if (!heap_.empty()) sink(last);
+    Event first = heap_.top();
+    heap_.pop();
     return first;
   }
 
  private:
-  static bool before(const Event& a, const Event& b) {
-    return a.time_ps < b.time_ps || (a.time_ps == b.time_ps && a.sequence < b.sequence);
-  }
-
-  // Puts `event` where the top was. The hole goes all the way down first, since what comes from
-  // the end of the heap belongs near the bottom, and `event` then rises from there.
-  void sink(const Event& event) {
-    const std::size_t size = heap_.size();
-    std::size_t hole = 0;
-    for (;;) {
-      const std::size_t child = 4 * hole + 1;
-      if (child + 4 <= size) {
-        const std::size_t left = before(heap_[child + 1], heap_[child]) ? child + 1 : child;
-        const std::size_t right =
-            before(heap_[child + 3], heap_[child + 2]) ? child + 3 : child + 2;
-        const std::size_t least = before(heap_[right], heap_[left]) ? right : left;
-        heap_[hole] = heap_[least];
-        hole = least;
-      } else {
-        if (child >= size) break;
-        std::size_t least = child;
-        for (std::size_t other = child + 1; other < size; ++other) {
-          if (before(heap_[other], heap_[least])) least = other;
-        }
-        heap_[hole] = heap_[least];
-        hole = least;
-      }
+  struct Later {
+    bool operator()(const Event& a, const Event& b) const {
+      return a.time_ps != b.time_ps ? a.time_ps > b.time_ps : a.sequence > b.sequence;
     }
-    while (hole > 0) {
-      const std::size_t parent = (hole - 1) / 4;
-      if (!before(event, heap_[parent])) break;
-      heap_[hole] = heap_[parent];
-      hole = parent;
-    }
-    heap_[hole] = event;
-  }
+  };
 
-  std::vector<Event> heap_;
+  std::priority_queue<Event, std::vector<Event>, Later> heap_;
   std::uint64_t next_sequence_ = 0;
 };
 
