@@ -1,18 +1,12 @@
-// The time of a step in closed form.
+// The time of a step as a formula over its tree.
 //
-// A leaf takes its price. A Sequence is the sum of its children, a Repeat n times its body. In a
-// Parallel, the children are laid over each other as if nothing slowed them; a span in which they
-// together ask for more of a resource than there is, is stretched by that factor:
+//   T(Leaf) = its price     T(Sequence) = sum of T(children)     T(Repeat) = n T(body)
+//   T(Parallel) = the fluid solution of that Parallel alone
 //
-//   T = sum over spans of d max(1, max_r sum_i use_ir)
-//
-// Against the event engine this slows everyone in a span alike, also those that do not use the full
-// resource: work beside two collectives on the same links.
-//
-// Faster is not always sooner, in either fidelity. Transfers that share HBM are slowed while an
-// operation beside them wants all of it, and cannot catch up afterwards where their links bound
-// them; a faster MXU or faster links make the same bytes burstier. Only the larger of the critical
-// path and of what each resource moves in all is a bound that no faster resource raises.
+// A Parallel's children share HBM and links; how long that takes has no shorter form than solving
+// it (event_engine.hpp), once for each Parallel, however often a Repeat runs it. Against the event
+// engine, which runs the whole step, times are rounded to picoseconds once per body instead of once
+// per repeat.
 #pragma once
 
 #include "cost_models/price.hpp"

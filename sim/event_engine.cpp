@@ -179,15 +179,14 @@ class EventEngine {
       const Running*& slot = on_core ? compute : collective;
       if (slot == nullptr) slot = &running;
     }
-    if (compute == nullptr) {
-      const Leaf& leaf = *activities_[collective->id].leaf;
-      parts_.add(leaf, exposed_cause(leaf), Picoseconds(step));
-      return;
-    }
-    const Leaf& leaf = *activities_[compute->id].leaf;
-    const Picoseconds alone(std::llround(static_cast<double>(step) * compute->speed));
-    parts_.add(leaf, price_of(leaf).bound == Bound::compute ? "compute" : "memory_bound", alone);
-    parts_.add(leaf, "contention", Picoseconds(step) - alone);
+    const Running& shown = compute != nullptr ? *compute : *collective;
+    const Leaf& leaf = *activities_[shown.id].leaf;
+    const std::string cause = cause_alone(leaf, price_of(leaf).bound);
+    // A transfer that nothing hides is exposed, however fast it goes.
+    const double speed = compute != nullptr ? shown.speed : 1;
+    const Picoseconds alone(std::llround(static_cast<double>(step) * speed));
+    parts_.add({leaf.layer_kind, leaf.pass, cause, alone});
+    parts_.add({leaf.layer_kind, leaf.pass, "contention", Picoseconds(step) - alone});
   }
 
   [[noreturn]] void fail_stuck() const {
@@ -215,9 +214,13 @@ class EventEngine {
 
 }  // namespace
 
+Timeline simulate_events(const ProgramNode& node, const Machine& machine, std::int64_t event_cap) {
+  return EventEngine(Unrolling(event_cap).run(node), machine).run();
+}
+
 Timeline simulate_events(const StepProgram& program, const Machine& machine,
                          std::int64_t event_cap) {
-  return EventEngine(Unrolling(event_cap).run(program.root), machine).run();
+  return simulate_events(program.root, machine, event_cap);
 }
 
 }  // namespace meshsim

@@ -2,7 +2,7 @@
 //
 // The program unrolls into activities with predecessors: the TensorCore runs its operations in
 // program order, a Parallel starts its collectives with its first operation and waits for all of
-// them at its end. Between events every running activity advances at its max-min fair speed
+// them at its end. Between events every running activity advances at its fair speed
 // (sim/max_min.hpp); an event is the end of an activity. Simulated time is integer picoseconds;
 // ends are rounded up; ties are first in, first out.
 #pragma once
@@ -18,6 +18,8 @@ inline constexpr std::int64_t default_event_cap = 20'000'000;
 
 // Throws Error: internal, naming the operations, when nothing can run although work is left;
 // resource_limit beyond `event_cap` activities.
+Timeline simulate_events(const ProgramNode& node, const Machine& machine,
+                         std::int64_t event_cap = default_event_cap);
 Timeline simulate_events(const StepProgram& program, const Machine& machine,
                          std::int64_t event_cap = default_event_cap);
 

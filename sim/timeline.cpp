@@ -6,15 +6,15 @@
 
 namespace meshsim {
 
-void TimeParts::add(const Leaf& leaf, const std::string& cause, Picoseconds time) {
-  if (time.value() == 0) return;
-  for (TimePart& part : parts_) {
-    if (part.pass == leaf.pass && part.cause == cause && part.layer_kind == leaf.layer_kind) {
-      part.time += time;
+void TimeParts::add(const TimePart& part, std::int64_t times) {
+  if (part.time.value() == 0) return;
+  for (TimePart& sum : parts_) {
+    if (sum.pass == part.pass && sum.cause == part.cause && sum.layer_kind == part.layer_kind) {
+      sum.time += part.time * times;
       return;
     }
   }
-  parts_.push_back({leaf.layer_kind, leaf.pass, cause, time});
+  parts_.push_back({part.layer_kind, part.pass, part.cause, part.time * times});
 }
 
 std::vector<TimePart> TimeParts::take() {
@@ -24,10 +24,12 @@ std::vector<TimePart> TimeParts::take() {
   return std::move(parts_);
 }
 
-std::string exposed_cause(const Leaf& transfer) {
-  if (std::holds_alternative<HostCopy>(transfer.work)) return "exposed:host";
+std::string cause_alone(const Leaf& leaf, Bound bound) {
+  if (std::holds_alternative<Compute>(leaf.work))
+    return bound == Bound::compute ? "compute" : "memory_bound";
+  if (std::holds_alternative<HostCopy>(leaf.work)) return "exposed:host";
   std::string cause = "exposed:";
-  const auto& axes = std::get<Collective>(transfer.work).mesh_axes;
+  const auto& axes = std::get<Collective>(leaf.work).mesh_axes;
   for (std::size_t i = 0; i < axes.size(); ++i) cause += (i == 0 ? "" : "+") + axes[i];
   return cause;
 }

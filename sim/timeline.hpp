@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cost_models/price.hpp"
 #include "program/step_program.hpp"
 #include "units/quantity.hpp"
 
@@ -13,8 +14,8 @@ namespace meshsim {
 //
 //   compute, memory_bound   an operation ran on the TensorCore, bound by the MXU or by HBM
 //   contention              it ran slower than alone: transfers beside it used HBM as well
-//   exposed:AXES            nothing ran on the TensorCore while a collective over these mesh axes
-//   did
+//   exposed:AXES            nothing ran on the TensorCore while a collective over these axes did
+//   exposed:host            the same, for a copy to or from the host
 struct TimePart {
   std::string layer_kind;
   Pass pass = Pass::forward;
@@ -37,14 +38,14 @@ struct Timeline {
 // Adds up parts with equal keys.
 class TimeParts {
  public:
-  void add(const Leaf& leaf, const std::string& cause, Picoseconds time);
+  void add(const TimePart& part, std::int64_t times = 1);
   std::vector<TimePart> take();
 
  private:
   std::vector<TimePart> parts_;
 };
 
-// "exposed:fsdp+expert" for a collective, "exposed:host" for a copy to or from the host.
-std::string exposed_cause(const Leaf& transfer);
+// The cause of the time of `leaf` when it runs alone, bound by `bound`.
+std::string cause_alone(const Leaf& leaf, Bound bound);
 
 }  // namespace meshsim

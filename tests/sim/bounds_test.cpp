@@ -1,5 +1,6 @@
 // A step is bounded from both sides by what its resources can do.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <random>
@@ -26,6 +27,8 @@ const std::vector<Words>& plans() {
   static const std::vector<Words> all{
       job("deepseek4-284b", "v5p-512"),
       job("deepseek4-284b", "v5p-512", {"ici_fsdp_parallelism=32", "ici_expert_parallelism=8"}),
+      job("deepseek4-284b", "v5p-512",
+          {"ici_data_parallelism=4", "ici_fsdp_parallelism=1", "ici_expert_parallelism=64"}),
       job("llama3.1-8b", "v5p-16"),
       job("mixtral-8x7b", "v5p-32",
           {"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1", "use_ring_of_experts=true"}),
@@ -142,8 +145,7 @@ TEST_CASE("infinite bandwidth leaves compute, infinite compute the rest", "[sim]
   }
 }
 
-TEST_CASE("twice the HBM never slows a step, other rates by its contention at most",
-          "[sim][bounds]") {
+TEST_CASE("doubling any resource never slows a step", "[sim][bounds]") {
   for (const Words& words : plans()) {
     const Plan plan = plan_of(words);
     for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
@@ -151,51 +153,12 @@ TEST_CASE("twice the HBM never slows a step, other rates by its contention at mo
       for (const auto& [name, run] : engines) {
         const double before = total(run, program, machine_of(plan));
         for (int what = 0; what < 4; ++what) {
-          const Machine machine = faster(machine_of(plan), what, 2);
-          const double after = total(run, program, machine);
+          const double after = total(run, program, faster(machine_of(plan), what, 2));
           INFO(words.front() << " " << name << " resource " << what << " " << after / before);
-          // Without contention a step is its chains of operations, which a faster resource never
-          // makes longer. What sharing adds may grow when work becomes burstier: a few per cent.
-          CHECK(after <= before * (what == 1 ? 1 : 1.03));
+          CHECK(after <= before);
         }
       }
     }
-  }
-}
-
-TEST_CASE("doubling any resource never slows a step whose operations share none", "[sim][bounds]") {
-  // HBM that is never short: then only transfers share, links with each other.
-  for (const Words& words : plans()) {
-    const Plan plan = plan_of(words);
-    const Machine roomy = faster(machine_of(plan), 1, 1e3);
-    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
-      const StepProgram program = lower(plan, prefetch);
-      for (const auto& [name, run] : engines) {
-        const double before = total(run, program, roomy);
-        for (int what = 0; what < 4; ++what) {
-          INFO(words.front() << " " << name << " resource " << what);
-          CHECK(total(run, program, faster(roomy, what, 2)) <= before);
-        }
-      }
-    }
-  }
-}
-
-TEST_CASE("why a faster MXU can slow a step", "[sim][bounds]") {
-  // One operation of 1 tile of the MXU and 0.9 tiles of HBM, beside a transfer that its links hold
-  // for 2 tiles and that uses a fifth of HBM.
-  //   MXU x 1: HBM is asked for 0.9 + 0.2 = 1.1 during 1; then the transfer's other half: 2.1
-  //   MXU x 2: asked for 1 + 0.2 during 0.9; then 1.1 of the transfer are left: 1.08 + 1.1 = 2.18
-  const auto units = [](double n) { return static_cast<std::int64_t>(n * tile_time); };
-  Machine machine = toy_machine();
-  machine.hop_latency = Picoseconds(0);
-  machine.hbm = BytesPerSecond(20e12);  // the transfer's 4 bytes per ps of its links: a fifth
-  const StepProgram program =
-      program_of(parallel(work(1, units(0.9 * 20)), {gather(units(2.0 * 8 / 3))}));
-  for (const auto& [name, run] : engines) {
-    INFO(name);
-    CHECK(total(run, program, machine) / tile_time == Approx(2.1).epsilon(1e-3));
-    CHECK(total(run, program, faster(machine, 0, 2)) / tile_time == Approx(2.18).epsilon(1e-3));
   }
 }
 
@@ -226,7 +189,6 @@ ProgramNode random_tree(std::mt19937& random, int depth) {
 
 TEST_CASE("random programs keep the same bounds", "[sim][bounds]") {
   std::mt19937 random(5);
-  double worst = 1;
   for (int i = 0; i < 400; ++i) {
     const StepProgram program = program_of(random_tree(random, 3));
     const Machine machine = toy_machine();
@@ -246,11 +208,28 @@ TEST_CASE("random programs keep the same bounds", "[sim][bounds]") {
       REQUIRE(time >= needs.compute - rounding);
       REQUIRE(time <= needs.durations + rounding);
     }
-    if (times[0] > 0) worst = std::max(worst, times[0] / times[1]);
+    REQUIRE(std::abs(times[0] - times[1]) <= rounding);
   }
-  // On these deeply nested trees the closed form stretches whole spans; it stays within a quarter.
-  INFO("worst closed form / events " << worst);
-  CHECK(worst < 1.25);
+}
+
+TEST_CASE("random programs on random machines: faster is not slower", "[sim][bounds]") {
+  // A fair share is not the best schedule: who finishes earlier meets other company. Of 40,000
+  // programs with HBM and links from 1/16 to 16 times those of the toy machine, the worst lost
+  // 1.8 % (three lost over 0.6 %); plans lose nothing (above).
+  std::mt19937 random(6);
+  const auto any = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int i = 0; i < 2000; ++i) {
+    const StepProgram program = program_of(random_tree(random, 3));
+    Machine machine = faster(toy_machine(), 1, std::exp2(any(9) - 4));
+    machine = faster(machine, 2, std::exp2(any(9) - 4));
+    for (const auto& [name, run] : engines) {
+      const double before = total(run, program, machine);
+      for (int what = 0; what < 4; ++what) {
+        INFO(name << " program " << i << " resource " << what);
+        REQUIRE(total(run, program, faster(machine, what, 2)) <= 1.02 * before);
+      }
+    }
+  }
 }
 
 TEST_CASE("the same program gives the same bytes", "[sim][bounds]") {

@@ -75,58 +75,29 @@ TEST_CASE("work and a collective that both want HBM share it", "[sim]") {
   }
 }
 
-TEST_CASE("where the closed form and the events part", "[sim]") {
+TEST_CASE("whoever wants less than its share of HBM is not slowed", "[sim]") {
   Machine machine = toy_machine();
   machine.hop_latency = Picoseconds(0);
-  // Main: 1,000,000 ps of HBM, then nothing. Beside: 1,000,000 ps of links that hold HBM at half.
-  // (8 n = 8/3 e6 bytes: 1e6 ps on links; HBM at 8 B/ps moves the 4e6 bytes in 0.5e6 ps, and main's
-  // 8e6 in 1e6.)
   machine.hbm = BytesPerSecond(8e12);
-  const StepProgram program = program_of(parallel(work(0, 8'000'000), {gather(2'666'664)}));
-  // Sharing: both run at 1 / 1.5. Both are through at 1.5e6 in either fidelity.
-  const double closed = static_cast<double>(closed_form(program, machine).total.value());
-  const double events = static_cast<double>(simulate_events(program, machine).total.value());
-  CHECK(closed == Approx(1.5e6).epsilon(1e-4));
-  CHECK(events == Approx(1.5e6).epsilon(1e-4));
-  // A second collective beside them that uses another link and hardly any HBM is slowed by the
-  // closed form, which stretches the whole span, and not by the sharing rule, which lets it run on
-  // at full speed; it is the longest of the three.
-  Machine two = machine;
-  two.mesh_axes.push_back({"expert", {ring(1, 4)}});
-  Leaf exchange;
-  exchange.name = "exchange";
-  exchange.layer_kind = "x";
-  // A payload D of 3e6 puts D n / 8 = 1.5e6 ps on the links and 2 x 3/4 D = 4.5e6 bytes, 0.5625e6
-  // ps, on HBM: a use of 0.375.
-  exchange.work = Collective{CollectiveKind::all_to_all, {"expert"}, 4, Bytes(3'000'000)};
-  const StepProgram three =
-      program_of(parallel(work(0, 8'000'000), {gather(2'666'664), leaf_node(std::move(exchange))}));
-  // Closed form: 1e6 ps of all three ask for 1 + 0.5 + 0.375 of HBM; then 0.5e6 ps of the exchange
-  // alone: 1.875e6 + 0.5e6.
-  CHECK(static_cast<double>(closed_form(three, two).total.value()) ==
-        Approx(2.375e6).epsilon(1e-4));
-  // Events: all share one HBM and run at 1 / 1.875 until 1.875e6, when the exchange has 0.5e6 left:
-  // the same, since HBM is all they share.
-  CHECK(static_cast<double>(simulate_events(three, two).total.value()) ==
-        Approx(2.375e6).epsilon(1e-4));
+  // Main: 8e6 bytes, 1e6 ps of HBM. Beside: 8/3 e6 bytes gathered, 1e6 ps of links, whose 4e6 bytes
+  // hold HBM at half. Each wants at most half: both run on, main slowed to half speed for 1e6 ps.
+  // It then has 0.5e6 ps left, alone.
+  check_time(program_of(parallel(work(0, 8'000'000), {gather(2'666'664)})), machine, 1'500'000);
 }
 
-TEST_CASE("the closed form slows whom the sharing rule does not", "[sim]") {
-  // Main needs the MXU only. Beside it two collectives share the links of one axis; both are as
-  // long as the main operation. Closed form: everything in the span takes twice as long, and it
-  // overlays what follows on unslowed times. Events: the main operation runs at full speed, and
-  // the next one starts while the collectives still share.
+TEST_CASE("who does not use a full resource runs at full speed", "[sim]") {
+  // Main needs the MXU only; beside it two collectives share the links of one axis, each a tile
+  // long. Two tiles of work beside two tiles of shared links: 2.
   Machine machine = free_hbm();
   machine.hop_latency = Picoseconds(0);
   const std::int64_t bytes = tile_time * 8 / 3;  // one tile's time on the links
-  const StepProgram program = program_of(
-      sequence({parallel(sequence({work(1, 0), work(1, 0)}), {gather(bytes), gather(bytes)})}));
-  // Closed form: the first tile stretched to two, then a tile alone: 3. Events: two tiles of work
-  // beside two tiles of shared links: 2.
-  CHECK(static_cast<double>(closed_form(program, machine).total.value()) ==
-        Approx(3.0 * tile_time).epsilon(1e-4));
-  CHECK(static_cast<double>(simulate_events(program, machine).total.value()) ==
-        Approx(2.0 * tile_time).epsilon(1e-4));
+  const StepProgram program =
+      program_of(parallel(sequence({work(1, 0), work(1, 0)}), {gather(bytes), gather(bytes)}));
+  for (const Timeline& timeline :
+       {closed_form(program, machine), simulate_events(program, machine)}) {
+    CHECK(static_cast<double>(timeline.total.value()) == Approx(2.0 * tile_time).epsilon(1e-4));
+    CHECK(part(timeline, "contention") == 0);
+  }
 }
 
 TEST_CASE("intervals tell when everything ran", "[sim]") {

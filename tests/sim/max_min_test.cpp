@@ -1,4 +1,4 @@
-// The sharing rule against its certificate, and against bisection.
+// The sharing rule against its certificate, and against one resource filled by hand.
 #include "sim/max_min.hpp"
 
 #include <algorithm>
@@ -27,53 +27,29 @@ void check_certificate(const Uses& uses, const std::vector<double>& speeds) {
     bool justified = speeds[i] == 1;
     for (std::size_t r = 0; r < uses[i].size() && !justified; ++r) {
       if (uses[i][r] <= 0 || load(uses, speeds, r) < 1 - tolerance) continue;
-      bool fastest = true;
+      bool largest = true;
       for (std::size_t j = 0; j < uses.size(); ++j) {
-        if (uses[j][r] > 0 && speeds[j] > speeds[i] + tolerance) fastest = false;
+        if (uses[j][r] * speeds[j] > uses[i][r] * speeds[i] + tolerance) largest = false;
       }
-      justified = fastest;
+      justified = largest;
     }
     REQUIRE(justified);
   }
 }
 
-// All speeds rise together, by bisection; those that cannot rise further stay.
-std::vector<double> by_bisection(const Uses& uses) {
-  std::vector<double> speeds(uses.size(), 0);
-  std::vector<bool> open(uses.size(), true);
-  const auto feasible = [&](double level) {
-    std::vector<double> trial = speeds;
-    for (std::size_t i = 0; i < trial.size(); ++i) {
-      if (open[i]) trial[i] = level;
-    }
-    for (std::size_t r = 0; r < uses.front().size(); ++r) {
-      if (load(uses, trial, r) > 1 + 1e-12) return false;
-    }
-    return true;
-  };
-  while (std::find(open.begin(), open.end(), true) != open.end()) {
-    double low = 0;
-    double high = 1;
-    if (feasible(1)) low = 1;
-    for (int i = 0; i < 60 && low < 1; ++i)
-      (feasible((low + high) / 2) ? low : high) = (low + high) / 2;
-    for (std::size_t i = 0; i < uses.size(); ++i) {
-      if (open[i]) speeds[i] = low;
-    }
-    // Those on a full resource are done; all are at full speed.
-    bool fixed = false;
-    std::vector<bool> still = open;
-    for (std::size_t i = 0; i < uses.size(); ++i) {
-      for (std::size_t r = 0; r < uses[i].size(); ++r) {
-        if (open[i] && (low == 1 || (uses[i][r] > 0 && load(uses, speeds, r) > 1 - 1e-10))) {
-          still[i] = false;
-          fixed = true;
-        }
-      }
-    }
-    open = still;
-    if (!fixed) break;
+// One resource: the level to which water rises when everyone is a vessel of its demand, by
+// bisection.
+std::vector<double> filled(const std::vector<double>& demands) {
+  double low = 0;
+  double high = 2;
+  for (int i = 0; i < 100; ++i) {
+    const double level = (low + high) / 2;
+    double sum = 0;
+    for (const double demand : demands) sum += std::min(demand, level);
+    (sum <= 1 ? low : high) = level;
   }
+  std::vector<double> speeds;
+  for (const double demand : demands) speeds.push_back(demand > low ? low / demand : 1);
   return speeds;
 }
 
@@ -96,11 +72,16 @@ TEST_CASE("by hand", "[sim][max_min]") {
   CHECK(max_min_speeds(Uses{{1}, {1}}) == std::vector<double>{0.5, 0.5});
   // Together they need 0.8 of it: nobody waits.
   CHECK(max_min_speeds(Uses{{0.5}, {0.3}}) == std::vector<double>{1, 1});
-  // Speeds are equal, not shares: s (1 + 0.6) = 1.
-  CHECK(max_min_speeds(Uses{{1}, {0.6}}) == std::vector<double>{1 / 1.6, 1 / 1.6});
-  // The third is alone on resource 1 but for the second, which resource 0 holds at 1/2: what is
-  // left, 1 - 1/2 x 0.4, exceeds what it wants, 0.7.
-  CHECK(max_min_speeds(Uses{{1, 0}, {1, 0.4}, {0, 0.7}}) == std::vector<double>{0.5, 0.5, 1});
+  // Shares are equal, not speeds: half of the capacity each.
+  CHECK(max_min_speeds(Uses{{1}, {0.6}}) == std::vector<double>{0.5, 0.5 / 0.6});
+  // Who wants less than its share gets it, and leaves the rest.
+  CHECK(max_min_speeds(Uses{{1}, {0.3}}) == std::vector<double>{0.7, 1});
+  // The second gets half of resource 0, and then wants 0.2 of resource 1, beside the 0.7 of the
+  // third.
+  const std::vector<double> chain = max_min_speeds(Uses{{1, 0}, {1, 0.4}, {0, 0.7}});
+  CHECK(chain[0] == Approx(0.5));
+  CHECK(chain[1] == Approx(0.5));
+  CHECK(chain[2] == 1);
   // Who uses nothing is never slowed.
   CHECK(max_min_speeds(Uses{{1}, {1}, {0}}) == std::vector<double>{0.5, 0.5, 1});
 }
@@ -113,14 +94,19 @@ TEST_CASE("every solution carries its certificate", "[sim][max_min]") {
   }
 }
 
-TEST_CASE("progressive filling by bisection gives the same speeds", "[sim][max_min]") {
+TEST_CASE("one resource fills like water", "[sim][max_min]") {
   std::mt19937 random(12);
   for (int i = 0; i < 2000; ++i) {
-    const Uses uses = random_uses(random);
+    std::vector<double> demands;
+    Uses uses;
+    for (std::size_t n = 1 + random() % 6; n > 0; --n) {
+      demands.push_back(static_cast<double>(random() % 1001) / 1000);
+      uses.push_back({demands.back()});
+    }
     const std::vector<double> solved = max_min_speeds(uses);
-    const std::vector<double> oracle = by_bisection(uses);
+    const std::vector<double> oracle = filled(demands);
     for (std::size_t j = 0; j < solved.size(); ++j)
-      REQUIRE(solved[j] == Approx(oracle[j]).margin(1e-6));
+      REQUIRE(solved[j] == Approx(oracle[j]).margin(1e-9));
   }
 }
 
