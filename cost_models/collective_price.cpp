@@ -43,8 +43,8 @@ double all_to_all_load(const PhysicalPart& part) {
   const auto n = static_cast<double>(part.part);
   const auto stride = static_cast<double>(part.stride);
   const std::int64_t half = part.part / 2;
-  if (part.wraparound) return static_cast<double>(part.part * part.part / 4) / (2 * n) * stride;
-  return static_cast<double>(half * (part.part - half)) / n * stride;
+  const auto pairs = static_cast<double>(half * (part.part - half));  // across the middle
+  return pairs / (part.wraparound ? 2 * n : n) * stride;
 }
 
 double hbm_bytes_per_sent_byte(CollectiveKind kind) {

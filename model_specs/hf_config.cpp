@@ -369,7 +369,8 @@ ModelSource parse_hf_config(const Source& file) {
   translate(config, common_keys(), model.maxtext, faults);
   translate(config, family.keys, model.maxtext, faults);
   for (const auto& [key, value] : family.constants) {
-    std::erase_if(model.maxtext.members, [&](const Member& member) { return member.key == key; });
+    std::erase_if(model.maxtext.members,
+                  [&key = key](const Member& member) { return member.key == key; });
     model.maxtext.members.push_back({key, config.where, scalar(value, config.where)});
   }
   add_head_dim(config, model.maxtext, faults);

@@ -53,6 +53,7 @@ std::vector<BufferId> Lowering::losses(std::vector<ProgramNode>& nodes, const Co
   Copies sums = no_copies(head_);  // of the gradients of the head's weights
   for (const BufferId stream : streams) {
     gradients.push_back(gradient_carry());
+    Beside during = stream == streams.back() ? std::exchange(beside, {}) : Beside();
     Instance use = emit_.instance(head_);
     use.weights = copies;
     use.gradients = sums;
@@ -60,13 +61,11 @@ std::vector<BufferId> Lowering::losses(std::vector<ProgramNode>& nodes, const Co
     use.symbols[gradient_of(layer_input)] = gradients.back();
     if (tiles_ > 1) {
       tiled_loss(nodes, use, store);
-      if (stream == streams.back()) append(nodes, std::move(beside));
+      append(nodes, std::move(during));
     } else {
       nodes.push_back(passes_.forward(use, {}));
       if (passes_.ahead()) use.weights = copies;
-      ProgramNode back = sequence(passes_.backward(use, store));
-      nodes.push_back(stream == streams.back() ? with_beside(std::move(back), std::move(beside))
-                                               : std::move(back));
+      nodes.push_back(with_beside(sequence(passes_.backward(use, store)), std::move(during)));
     }
     sums = use.gradients;
   }

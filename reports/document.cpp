@@ -90,7 +90,7 @@ Json resolved_json(const ResolvedConfig& config) {
   Json all = Json::object();
   for (const Setting& setting : config.settings) {
     Json value = value_json(setting.value);
-    const bool shown = !is_secret(setting.key) || value == "" || value.is_null();
+    const bool shown = !is_secret(setting.key) || value == Json("") || value.is_null();
     all[setting.key] = {{"value", shown ? std::move(value) : Json("<redacted>")},
                         {"origin", name(setting.origin)}};
   }

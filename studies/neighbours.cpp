@@ -54,7 +54,7 @@ std::string change_text(const Change& change) {
 PlanRequest changed(PlanRequest request, const Change& change) {
   for (const auto& [key, value] : change) {
     std::erase_if(request.assignments,
-                  [&](const std::string& word) { return word.starts_with(key + "="); });
+                  [&key = key](const std::string& word) { return word.starts_with(key + "="); });
     request.environment.erase("M_" + upper(key));
     request.assignments.push_back(fmt::format("{}={}", key, value));
   }
