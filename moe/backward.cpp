@@ -30,16 +30,15 @@ Tensor<float> gate_gradient(const RouterRule& rule, const Tensor<float>& z,
   const std::int64_t k = rule.top_k;
   for (std::int64_t t = 0; t < z.rows(); ++t) {
     const ExpertId* const ids = routed.choice.ids.data() + t * k;
-    const float* const pre = routed.gate.pre_bias.row(t);
     float sum = 1e-20F, mean = 0;
     for (std::int64_t j = 0; j < k; ++j) {
-      sum += pre[ids[j]];
+      sum += sqrt_softplus(z.row(t)[ids[j]]);
       mean += dw.row(t)[j] * routed.choice.weights.row(t)[j];
     }
     for (std::int64_t j = 0; j < k; ++j) {
       const float dpre = (rule.scale * dw.row(t)[j] - mean) / sum;
-      if (pre[ids[j]] > 0)
-        dz.row(t)[ids[j]] += dpre * sigmoid(z.row(t)[ids[j]]) / (2 * pre[ids[j]]);
+      const float logit = z.row(t)[ids[j]], pre = sqrt_softplus(logit);
+      if (pre > 0) dz.row(t)[ids[j]] += dpre * sigmoid(logit) / (2 * pre);
     }
   }
   return dz;

@@ -19,7 +19,7 @@ namespace meshsim {
 
 // What routing decided for the tokens of one rank.
 struct RouteOutput {
-  GateOutput gate;
+  GateOutput gate;  // empty in hash layers, which look at the chosen logits only
   Choice choice;
   std::vector<float> expert_scale;          // [E] Gemma4's, or empty
   RandomDraw draw;                          // of random routing

@@ -121,20 +121,7 @@ RouteOutput route(const Tensor<T>& x, std::span<const std::int64_t> token_ids,
     routed.gate = score_gate(config.rule, std::move(z), weights.bias);
     routed.choice = choose_experts(config.rule, routed.gate, weights.expert_scale, draw);
   } else {
-    if (static_cast<std::int64_t>(token_ids.size()) != x.rows() ||
-        table->top_k != config.rule.top_k)
-      throw Error(ErrorKind::invalid_input,
-                  fmt::format("a hash layer needs one token id per row and a table of width {} "
-                              "(got {} ids for {} rows, width {})",
-                              config.rule.top_k, token_ids.size(), x.rows(), table->top_k));
-    routed.gate = score_gate(config.rule, std::move(z), {});
-    std::vector<ExpertId> ids;
-    ids.reserve(token_ids.size() * static_cast<std::size_t>(table->top_k));
-    for (const std::int64_t token : token_ids) {
-      const auto row = table->row(token);
-      ids.insert(ids.end(), row.begin(), row.end());
-    }
-    routed.choice = weigh_given_experts(config.rule, routed.gate, std::move(ids));
+    routed.choice = choose_by_table(config.rule, z, token_ids, *table);
   }
   if constexpr (!std::is_same_v<T, float>)
     for (float& weight : routed.choice.weights.flat()) weight = rounded_to_bf16(weight);

@@ -16,9 +16,13 @@ namespace {
 // Protects the division when every chosen score underflows.
 constexpr float least_sum = 1e-20F;
 
-void round_if_bf16(const RouterRule& rule, Tensor<float>& values) {
+void round_if_bf16(const RouterRule& rule, std::span<float> values) {
   if (rule.float32_gate) return;
-  for (float& value : values.flat()) value = rounded_to_bf16(value);
+  for (float& value : values) value = rounded_to_bf16(value);
+}
+
+void add_row(const float* row, std::int64_t width, float* sum) {
+  for (std::int64_t i = 0; i < width; ++i) sum[i] += row[i];
 }
 
 // Weights of one token before normalising: values is the row of `biased`, pre the row of `pre`.
@@ -40,6 +44,17 @@ void raw_weights(const RouterRule& rule, const float* biased, const float* pre,
   }
 }
 
+// The last two parts of a rule, on the k weights of one token.
+void scale_weights(const RouterRule& rule, float* weights) {
+  float divisor = 1;
+  if (rule.normalise) {
+    float sum = 0;
+    for (std::int64_t j = 0; j < rule.top_k; ++j) sum += weights[j];
+    divisor = sum + least_sum;
+  }
+  for (std::int64_t j = 0; j < rule.top_k; ++j) weights[j] = weights[j] / divisor * rule.scale;
+}
+
 void weigh(const RouterRule& rule, const GateOutput& gate, std::span<const float> expert_scale,
            Choice& choice) {
   const std::int64_t tokens = gate.biased.rows(), k = rule.top_k;
@@ -53,15 +68,8 @@ void weigh(const RouterRule& rule, const GateOutput& gate, std::span<const float
         std::span(choice.ids).subspan(static_cast<std::size_t>(t * k), static_cast<std::size_t>(k));
     float* const w = choice.weights.row(t);
     raw_weights(rule, gate.biased.row(t), pre.row(t), ids, scratch.data(), w);
-    float factor = rule.scale;
-    if (rule.normalise) {
-      float sum = 0;
-      for (std::int64_t j = 0; j < k; ++j) sum += w[j];
-      const float divisor = sum + least_sum;
-      for (std::int64_t j = 0; j < k; ++j) w[j] /= divisor;
-    }
+    scale_weights(rule, w);
     for (std::int64_t j = 0; j < k; ++j) {
-      w[j] *= factor;
       if (!expert_scale.empty())
         w[j] *= expert_scale[static_cast<std::size_t>(ids[static_cast<std::size_t>(j)])];
     }
@@ -80,24 +88,28 @@ Tensor<float> gate_logits(const Tensor<T>& x, const Tensor<T>& gate_kernel,
   Tensor<float> z({x.rows(), experts});  // [T, E]
   gemm(x.rows(), experts, d, Operand<T>{x.data(), d}, Operand<T>{gate_kernel.data(), experts},
        z.data(), experts, 0.0F);
-  round_if_bf16(rule, z);
+  round_if_bf16(rule, z.flat());
   return z;
 }
 
 GateOutput score_gate(const RouterRule& rule, Tensor<float> logits, std::span<const float> bias) {
-  GateOutput gate;
   const std::int64_t tokens = logits.rows(), experts = logits.width();
-  score_rows(rule.score, logits.data(), tokens, experts, logits.data());
-  round_if_bf16(rule, logits);
-  if (rule.keeps_pre_bias) gate.pre_bias = logits;
-  if (!bias.empty()) {
-    if (static_cast<std::int64_t>(bias.size()) != experts)
-      throw Error(ErrorKind::invalid_input,
-                  fmt::format("bias: must have {} elements (got {})", experts, bias.size()));
-    for (std::int64_t t = 0; t < tokens; ++t)
-      for (std::int64_t e = 0; e < experts; ++e)
-        logits.row(t)[e] += bias[static_cast<std::size_t>(e)];
-    round_if_bf16(rule, logits);
+  if (!bias.empty() && static_cast<std::int64_t>(bias.size()) != experts)
+    throw Error(ErrorKind::invalid_input,
+                fmt::format("bias: must have {} elements (got {})", experts, bias.size()));
+  GateOutput gate;
+  if (rule.keeps_pre_bias) gate.pre_bias = Tensor<float>(logits.shape());
+  constexpr std::int64_t block = 16;  // rows that stay in the cache
+  for (std::int64_t first = 0; first < tokens; first += block) {
+    const std::int64_t rows = std::min(block, tokens - first);
+    const std::span<float> values(logits.row(first), static_cast<std::size_t>(rows * experts));
+    score_rows(rule.score, values.data(), rows, experts, values.data());
+    round_if_bf16(rule, values);
+    if (rule.keeps_pre_bias) std::copy(values.begin(), values.end(), gate.pre_bias.row(first));
+    if (bias.empty()) continue;
+    for (std::int64_t t = 0; t < rows; ++t)
+      add_row(bias.data(), experts, values.data() + t * experts);
+    round_if_bf16(rule, values);
   }
   gate.biased = std::move(logits);
   return gate;
@@ -154,6 +166,36 @@ Choice weigh_given_experts(const RouterRule& rule, const GateOutput& gate,
   Choice choice;
   choice.ids = std::move(ids);
   weigh(rule, gate, {}, choice);
+  return choice;
+}
+
+Choice choose_by_table(const RouterRule& rule, const Tensor<float>& logits,
+                       std::span<const std::int64_t> token_ids, const HashTable& table) {
+  const std::int64_t tokens = logits.rows(), k = rule.top_k;
+  if (static_cast<std::int64_t>(token_ids.size()) != tokens || table.top_k != k)
+    throw Error(ErrorKind::invalid_input,
+                fmt::format("a hash layer needs one token id per row and a table of width {} (got "
+                            "{} ids for {} rows, width {})",
+                            k, token_ids.size(), tokens, table.top_k));
+  Choice choice;
+  choice.ids.resize(static_cast<std::size_t>(tokens * k));
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const auto row = table.row(token_ids[static_cast<std::size_t>(t)]);
+    std::copy(row.begin(), row.end(), choice.ids.begin() + t * k);
+  }
+  if (rule.score == Score::softmax || rule.weights != WeightRule::chosen_scores)
+    return weigh_given_experts(rule, score_gate(rule, logits, {}), std::move(choice.ids));
+
+  choice.weights = Tensor<float>({tokens, k});  // [T, k], first the chosen logits
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t j = 0; j < k; ++j) {
+      const ExpertId e = choice.ids[static_cast<std::size_t>(t * k + j)];
+      if (e < 0 || e >= rule.experts) slots_per_expert(choice.ids, rule.experts);  // refuses it
+      choice.weights.row(t)[j] = logits.row(t)[e];
+    }
+  score_rows(rule.score, choice.weights.data(), tokens, k, choice.weights.data());
+  round_if_bf16(rule, choice.weights.flat());
+  for (std::int64_t t = 0; t < tokens; ++t) scale_weights(rule, choice.weights.row(t));
   return choice;
 }
 

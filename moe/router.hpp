@@ -17,6 +17,7 @@
 
 #include "moe/scores.hpp"
 #include "moe/tensor.hpp"
+#include "routing/hash_table.hpp"
 #include "routing/slot_order.hpp"
 
 namespace meshsim {
@@ -90,6 +91,11 @@ Choice choose_experts(const RouterRule& rule, const GateOutput& gate,
 // Hash routing: the ids are given, [T k]; the weights follow the rule. `gate` has no bias.
 Choice weigh_given_experts(const RouterRule& rule, const GateOutput& gate,
                            std::vector<ExpertId> ids);
+
+// The same from the logits z [T, E], looking at just the k that the table names where scores are
+// elementwise. Throws Error(invalid_input) if a token id or an expert does not exist.
+Choice choose_by_table(const RouterRule& rule, const Tensor<float>& logits,
+                       std::span<const std::int64_t> token_ids, const HashTable& table);
 
 // 1 for the experts of the kept groups of one row of biased scores, else 0; [E].
 std::vector<std::int32_t> kept_group_mask(const RouterRule& rule, const float* biased);

@@ -41,25 +41,22 @@ class TensorMemory {
 
 TensorMemory& tensor_memory();
 
-// Aligned for vector units, counted, and not filled: most tensors are written whole at once.
+// Memory for tensors, aligned for vector units; large ones lie on large pages where the system has
+// them, so that filling them the first time costs little. Both count.
+void* allocate_tensor(std::size_t bytes);
+void free_tensor(void* memory, std::size_t bytes) noexcept;
+
+// Counted, and not filled: most tensors are written whole at once.
 template <class T>
 struct TensorAllocator {
   using value_type = T;
-  static constexpr std::align_val_t alignment{64};
 
   TensorAllocator() = default;
   template <class U>
   explicit TensorAllocator(const TensorAllocator<U>&) {}
 
-  T* allocate(std::size_t count) {
-    T* memory = static_cast<T*>(::operator new(count * sizeof(T), alignment));
-    tensor_memory().allocated(static_cast<std::int64_t>(count * sizeof(T)));
-    return memory;
-  }
-  void deallocate(T* memory, std::size_t count) noexcept {
-    tensor_memory().freed(static_cast<std::int64_t>(count * sizeof(T)));
-    ::operator delete(memory, alignment);
-  }
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_tensor(count * sizeof(T))); }
+  void deallocate(T* memory, std::size_t count) noexcept { free_tensor(memory, count * sizeof(T)); }
   template <class U, class... Arguments>
   void construct(U* place, Arguments&&... arguments) {
     if constexpr (sizeof...(Arguments) == 0) {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "units/checked.hpp"
@@ -17,69 +17,61 @@
 namespace meshsim {
 namespace {
 
-constexpr std::int64_t block = 16;
-constexpr float none = -std::numeric_limits<float>::infinity();
+constexpr std::int64_t lanes = 16;
+constexpr std::int64_t taken = std::numeric_limits<std::int64_t>::min();
 
-[[gnu::always_inline]] inline float larger(float a, float b) { return a < b ? b : a; }
-
-// A tree of pairwise maxima, which vectorises; a left-to-right maximum would not.
-[[gnu::always_inline]] inline float largest_of_block(const float* values) {
-  float m[8];
-  for (int i = 0; i < 8; ++i) m[i] = larger(values[i], values[i + 8]);
-  for (int i = 0; i < 4; ++i) m[i] = larger(m[i], m[i + 4]);
-  return larger(larger(m[0], m[2]), larger(m[1], m[3]));
+[[gnu::always_inline]] inline std::int64_t larger(std::int64_t a, std::int64_t b) {
+  return a < b ? b : a;
 }
 
-[[gnu::always_inline]] inline std::int64_t first_equal(const float* values, float wanted) {
-  std::uint32_t equal = 0;
-  for (std::uint32_t i = 0; i < block; ++i)
-    equal |= static_cast<std::uint32_t>(values[i] == wanted) << i;
-  return __builtin_ctz(equal);
+// Bits of a float as an integer that orders as the float does; negative floats count backwards.
+[[gnu::always_inline]] inline std::int32_t ordered(float value) {
+  const float number = value == value ? value + 0.0F : -std::numeric_limits<float>::infinity();
+  const auto bits = std::bit_cast<std::int32_t>(number);
+  return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
-MESHSIM_CLONES void take_largest(float* values, float* best, std::int64_t blocks, std::int64_t k,
+MESHSIM_CLONES void make_keys(const float* values, std::int64_t width, std::int64_t* keys) {
+  const auto count = static_cast<std::int32_t>(width);
+  for (std::int32_t e = 0; e < count; ++e)
+    keys[e] = (static_cast<std::int64_t>(ordered(values[e])) << 32) |
+              static_cast<std::int64_t>(0x7fffffff - e);
+}
+
+MESHSIM_CLONES void take_largest(std::int64_t* keys, std::int64_t rounds, std::int64_t k,
                                  ExpertId* chosen) {
-  for (std::int64_t b = 0; b < blocks; ++b) best[b] = largest_of_block(values + b * block);
-  const std::int64_t groups = blocks / block;
+  std::int64_t best[lanes];
+  for (std::int64_t l = 0; l < lanes; ++l) best[l] = keys[l];
+  for (std::int64_t r = 1; r < rounds; ++r)
+    for (std::int64_t l = 0; l < lanes; ++l) best[l] = larger(best[l], keys[r * lanes + l]);
   for (std::int64_t j = 0; j < k; ++j) {
-    float most = best[0];
-    std::int64_t group = 0;
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const float candidate = largest_of_block(best + g * block);
-      if (g == 0 || candidate > most) {
-        most = candidate;
-        group = g;
-      }
-    }
-    const std::int64_t b = group * block + first_equal(best + group * block, most);
-    float* const winner_block = values + b * block;
-    const std::int64_t i = first_equal(winner_block, most);
-    chosen[j] = static_cast<ExpertId>(b * block + i);
-    winner_block[i] = none;
-    best[b] = largest_of_block(winner_block);
+    std::int64_t m[8];  // a tree of maxima, which vectorises
+    for (int i = 0; i < 8; ++i) m[i] = larger(best[i], best[i + 8]);
+    for (int i = 0; i < 4; ++i) m[i] = larger(m[i], m[i + 4]);
+    const std::int64_t winner = larger(larger(m[0], m[2]), larger(m[1], m[3]));
+    const std::int64_t e = 0x7fffffff - (winner & 0x7fffffff);
+    chosen[j] = static_cast<ExpertId>(e);
+    keys[e] = taken;
+    const std::int64_t lane = e % lanes;
+    std::int64_t most = taken;
+    for (std::int64_t r = 0; r < rounds; ++r) most = larger(most, keys[r * lanes + lane]);
+    best[lane] = most;
   }
 }
 
 }  // namespace
 
 TopK::TopK(std::int64_t width, std::int64_t k)
-    : width_(width), k_(k), blocks_(ceil_div(ceil_div(width, block), block) * block) {
+    : width_(width), k_(k), rounds_(ceil_div(width, lanes)) {
   if (k < 1 || k > width)
     throw Error(ErrorKind::invalid_input,
                 fmt::format("top_k {} must lie between 1 and the {} experts", k, width));
-  values_.assign(static_cast<std::size_t>(blocks_ * block), none);
-  best_.resize(static_cast<std::size_t>(blocks_));
+  keys_.assign(static_cast<std::size_t>(rounds_ * lanes), taken);
 }
 
 void TopK::operator()(const float* values, ExpertId* chosen) {
-  // Values of -infinity (experts that grouped routing left out) would equal the padding and the
-  // winners that were taken; they are told apart as the lowest finite value.
-  std::copy_n(values, width_, values_.begin());
-  for (std::int64_t e = 0; e < width_; ++e) {
-    float& value = values_[static_cast<std::size_t>(e)];
-    value = larger(std::numeric_limits<float>::lowest(), value);  // a NaN is the lowest, too
-  }
-  take_largest(values_.data(), best_.data(), blocks_, k_, chosen);
+  make_keys(values, width_, keys_.data());
+  take_largest(keys_.data(), rounds_, k_, chosen);
 }
 
 }  // namespace meshsim

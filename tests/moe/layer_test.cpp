@@ -102,17 +102,20 @@ TEST_CASE("the dense path with room for all equals the sparse one, but counts a 
 }
 
 TEST_CASE("gradients are the differences of the definition") {
-  for (const float limit : {10.0F, 0.5F}) {
+  const HashTable table{3, 3, {1, 1, 2, 0, 5, 4, 3, 2, 1}};  // one row repeats an expert
+  const std::vector<std::int64_t> tokens{0, 1, 2, 0, 1};
+  for (const auto& [limit, hash] : std::vector<std::pair<float, const HashTable*>>{
+           {10.0F, nullptr}, {0.5F, nullptr}, {10.0F, &table}}) {
     const Dims n{5, 4, 6, 6, 3};
     const MoeConfig config = v4_config(n, limit);
     MoeWeights<float> w = random_weights(40, n, false);
     w.bias.assign(6, 0.0F);
     Tensor<float> x = random_tensor(41, {5, 4});
     const Tensor<float> dy = random_tensor(42, {5, 4});
-    const MoeGradients gradients = routed_moe_gradients(x, {}, dy, w, config, nullptr);
+    const MoeGradients gradients = routed_moe_gradients(x, tokens, dy, w, config, hash);
     const auto loss = [&] {
       double sum = 0;
-      const auto y = naive_layer(x, w, config);
+      const auto y = naive_layer(x, w, config, tokens, hash);
       for (std::size_t t = 0; t < y.size(); ++t)
         for (std::size_t i = 0; i < y[t].size(); ++i)
           sum += y[t][i] * dy.row(static_cast<std::int64_t>(t))[i];
