@@ -10,13 +10,13 @@
 #include <utility>
 
 #include "sim/network/event_queue.hpp"
+#include "sim/network/link_ledger.hpp"
 #include "units/error.hpp"
 
 namespace meshsim {
 namespace {
 
-constexpr FlowId end_of_window = -1;  // instead of a flow that starts
-constexpr double ended = -1;          // as a mark
+constexpr double ended = -1;  // as a mark
 constexpr double never = std::numeric_limits<double>::infinity();
 
 std::size_t index(std::int32_t id) { return static_cast<std::size_t>(id); }
@@ -52,21 +52,18 @@ class Simulation {
  public:
   Simulation(std::span<const BytesPerSecond> capacity, const FlowSet& flows,
              const FlowOptions& options)
-      : flows_(flows), options_(options), shares_(bytes_per_ps(capacity)) {
+      : flows_(flows),
+        options_(options),
+        shares_(bytes_per_ps(capacity)),
+        ledger_(capacity.size(), flows) {
     groups_.resize(capacity.size());
     marks_.resize(capacity.size());
     mark_.assign(flows.size(), 0);
     activity_.assign(flows.size(), -1);
-    busy_since_.assign(capacity.size(), 0);
-    moving_over_.assign(capacity.size(), 0);
     result_.finish.resize(flows.size());
-    result_.links.resize(capacity.size());
     for (FlowId flow = 0; index(flow) < flows.size(); ++flow)
       starts_.push(flows.start(flow).value(), flow);
-    result_.bytes_by_collective.assign(index(flows.collectives()),
-                                       std::vector<double>(capacity.size()));
-    moved_.assign(options.window.value() > 0 ? capacity.size() : 0, 0);
-    if (options.window.value() > 0) starts_.push(options.window.value(), end_of_window);
+    if (options.window.value() > 0) next_window_ = static_cast<double>(options.window.value());
   }
 
   FlowSimulation run() {
@@ -79,16 +76,23 @@ class Simulation {
       const double next_start =
           starts_.empty() ? never : static_cast<double>(starts_.top().time_ps);
       const double next_end = soonest_end();
+      if (next_start == never && next_end == never) fail_stuck();
+      if (next_window_ < std::min(next_start, next_end)) {
+        now_ = next_window_;
+        close_window();
+        next_window_ += static_cast<double>(options_.window.value());
+        continue;  // rates stay as they are
+      }
       if (next_start <= next_end) {
-        if (next_start == never) fail_stuck();
         now_ = next_start;
         start_all();
       } else {
-        end_all(next_start);
+        end_all(std::min(next_start, next_window_));
       }
       share_anew();
     }
-    if (options_.window.value() > 0 && !flows_all_told()) close_window();
+    if (options_.window.value() > 0 && ledger_.has_open_window()) close_window();
+    ledger_.settle(result_);
     return std::move(result_);
   }
 
@@ -96,16 +100,11 @@ class Simulation {
   struct End {
     double time;
     std::int32_t component;
-    std::int64_t version;
+    std::int64_t version;  // of the component's solution
     bool operator>(const End& other) const {
       return time != other.time ? time > other.time : component > other.component;
     }
   };
-  struct ComponentState {
-    std::int64_t version = 0;
-    double busy_since = 0;
-  };
-
   double soonest_end() {
     while (!ends_.empty() && is_stale(ends_.top())) ends_.pop();
     return ends_.empty() ? never : ends_.top().time;
@@ -113,54 +112,37 @@ class Simulation {
 
   // The component has been solved again, or has become part of others.
   bool is_stale(const End& end) const {
-    return components_[index(end.component)].version != end.version ||
+    return version_[index(end.component)] != end.version ||
            shares_.component(links_of_[index(end.component)].front()) != end.component;
-  }
-
-  ComponentState& state(std::int32_t component) {
-    if (index(component) >= components_.size()) components_.resize(index(component) + 1);
-    return components_[index(component)];
   }
 
   void start_all() {
     const std::int64_t time = starts_.top().time_ps;
+    if (shares_.active() == 0) busy_since_ = now_;
     while (!starts_.empty() && starts_.top().time_ps == time) {
       const FlowId flow = starts_.pop().payload;
-      if (flow == end_of_window) {
-        close_window();
-        const bool more = shares_.active() > 0 || !starts_.empty();
-        if (more) starts_.push(time + options_.window.value(), end_of_window);
-        continue;
-      }
       const auto links = flows_.links(flow);
       if (links.empty() || flows_.bytes(flow) == 0) {
         finish(flow, now_);
         continue;
       }
       demands_.clear();
-      for (const ResourceId link : links) {
-        demands_.push_back({link, 1});
-        LinkUse& use = result_.links[index(link)];
-        use.bytes += flows_.bytes(flow);
-        result_.bytes_by_collective[index(flows_.collective(flow))][index(link)] +=
-            flows_.bytes(flow);
-        ++use.flows;
-        if (moving_over_[index(link)]++ == 0) busy_since_[index(link)] = now_;
-      }
+      for (const ResourceId link : links) demands_.push_back({link, 1});
+      ledger_.begin(flow, now_);
       activity_[index(flow)] = shares_.add(demands_);
       flow_of_.push_back(flow);
     }
   }
 
-  // Ends what ends next, and with it what ends within the tolerance and before the next start.
-  void end_all(double next_start) {
+  // Ends what ends next, and with it what ends within the tolerance and before `limit`.
+  void end_all(double limit) {
     const End first = ends_.top();
     ends_.pop();
     const std::vector<ResourceId>& links = links_of_[index(first.component)];
-    const double since = first.time - state(first.component).busy_since;
+    const double since = first.time - busy_since_;
     const double rounding = 1e-13 * first.time + 1e-6;
-    const double until = std::max(
-        first.time + rounding, std::min(first.time + options_.tolerance / 2 * since, next_start));
+    const double until = std::max(first.time + rounding,
+                                  std::min(first.time + options_.tolerance / 2 * since, limit));
     now_ = first.time;
     ending_.clear();
     for (const ResourceId link : links) {
@@ -181,35 +163,16 @@ class Simulation {
     }
   }
 
-  // What every link has moved since the last window.
   void close_window() {
-    std::vector<double> total = moved_;
-    for (FlowId flow = 0; index(flow) < flows_.size(); ++flow) {
-      const ActivityId activity = activity_[index(flow)];
-      if (activity < 0) continue;
-      const Group& group = groups_[index(shares_.bottleneck(activity))];
-      const double left = mark_[index(flow)] - group.moved - group.rate * (now_ - group.as_of);
-      for (const ResourceId link : flows_.links(flow))
-        total[index(link)] += flows_.bytes(flow) - std::max(0.0, left);
-    }
-    std::vector<double> window = total;
-    if (!told_.empty()) {
-      for (std::size_t link = 0; link < window.size(); ++link)
-        window[link] = std::max(0.0, window[link] - told_[link]);
-    }
-    told_ = std::move(total);
-    result_.bytes_by_window.push_back(std::move(window));
+    ledger_.close_window([&](FlowId flow) {
+      const Group& group = groups_[index(shares_.bottleneck(activity_[index(flow)]))];
+      const double moved = group.moved + group.rate * (now_ - group.as_of);
+      return std::max(0.0, mark_[index(flow)] - moved);
+    });
   }
 
-  // Nothing has moved since the last window was closed.
-  bool flows_all_told() const { return told_ == moved_; }
-
   void end(FlowId flow) {
-    for (const ResourceId link : flows_.links(flow)) {
-      if (!moved_.empty()) moved_[index(link)] += flows_.bytes(flow);
-      if (--moving_over_[index(link)] > 0) continue;
-      result_.links[index(link)].busy += Picoseconds(std::llround(now_ - busy_since_[index(link)]));
-    }
+    ledger_.end(flow, now_);
     shares_.remove(activity_[index(flow)]);
     activity_[index(flow)] = -1;
     finish(flow, now_);
@@ -257,7 +220,7 @@ class Simulation {
     double soonest = never;
     const auto announce = [&] {
       if (component == MaxMinSystem::none) return;
-      if (soonest < never) ends_.push({soonest, component, state(component).version});
+      if (soonest < never) ends_.push({soonest, component, version_[index(component)]});
     };
     for (const ResourceId link : shares_.solved()) {
       const std::int32_t own = shares_.component(link);
@@ -278,10 +241,11 @@ class Simulation {
   }
 
   void begin(std::int32_t component) {
-    ComponentState& own = state(component);
-    ++own.version;
-    if (index(component) >= links_of_.size()) links_of_.resize(index(component) + 1);
-    if (links_of_[index(component)].empty()) own.busy_since = now_;
+    if (index(component) >= version_.size()) {
+      version_.resize(index(component) + 1);
+      links_of_.resize(index(component) + 1);
+    }
+    ++version_[index(component)];
     links_of_[index(component)].clear();
   }
 
@@ -319,41 +283,23 @@ class Simulation {
   MaxMinSystem shares_;
   EventQueue<FlowId> starts_;
   std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
-  std::vector<ComponentState> components_;
+  std::vector<std::int64_t> version_;              // of a component's solution
   std::vector<std::vector<ResourceId>> links_of_;  // of a component, as of its last solve
   std::vector<Group> groups_;                      // by link
   std::vector<Marks> marks_;                       // by link
   std::vector<double> mark_;                       // of a flow, in its group
   std::vector<ActivityId> activity_;               // of a flow that moves, else -1
   std::vector<FlowId> flow_of_;                    // of an activity
-  std::vector<double> busy_since_;
-  std::vector<std::int64_t> moving_over_;
-  std::vector<double> moved_;  // by flows that have ended, over each link; only with a window
-  std::vector<double> told_;   // over each link, in the windows closed so far
   std::vector<Demand> demands_;
   std::vector<std::pair<double, FlowId>> ending_;
+  LinkLedger ledger_;
   double now_ = 0;
+  double busy_since_ = 0;  // some flow has moved ever since
+  double next_window_ = never;
   FlowSimulation result_;
 };
 
 }  // namespace
-
-FlowId FlowSet::add(double bytes, Picoseconds start, std::span<const ResourceId> links,
-                    std::int32_t collective) {
-  const auto id = static_cast<FlowId>(bytes_.size());
-  bytes_.push_back(bytes);
-  start_.push_back(start);
-  collective_.push_back(collective);
-  collectives_ = std::max(collectives_, collective + 1);
-  links_.insert(links_.end(), links.begin(), links.end());
-  first_.push_back(links_.size());
-  return id;
-}
-
-std::span<const ResourceId> FlowSet::links(FlowId flow) const {
-  const std::size_t first = first_[index(flow)];
-  return {links_.data() + first, first_[index(flow) + 1] - first};
-}
 
 FlowSimulation simulate_flows(std::span<const BytesPerSecond> capacity, const FlowSet& flows,
                               const FlowOptions& options) {

@@ -18,7 +18,7 @@
 // event.
 //
 // Tolerance t > 0: when a flow ends, those flows of its component whose ends at the present rates
-// lie within t / 2 of the time since the component became busy end as well, each at that time, and
+// lie within t / 2 of the time since the network became busy end as well, each at that time, and
 // the rates are shared anew once for all of them. Capacity that a flow frees is so left idle for at
 // most that long; the makespan of a skewed all-to-all stays within t of the exact one
 // (bench_network).
@@ -28,35 +28,10 @@
 #include <span>
 #include <vector>
 
-#include "sim/network/max_min_system.hpp"
+#include "sim/network/flow_set.hpp"
 #include "units/quantity.hpp"
 
 namespace meshsim {
-
-using FlowId = std::int32_t;
-
-// Flows with their routes, one after the other.
-class FlowSet {
- public:
-  // Requires bytes >= 0, a start >= 0 and links that the network has, each at most once.
-  // `collective` says whose bytes they are, in accounts.
-  FlowId add(double bytes, Picoseconds start, std::span<const ResourceId> links,
-             std::int32_t collective = 0);
-  std::size_t size() const { return bytes_.size(); }
-  double bytes(FlowId flow) const { return bytes_[static_cast<std::size_t>(flow)]; }
-  Picoseconds start(FlowId flow) const { return start_[static_cast<std::size_t>(flow)]; }
-  std::int32_t collective(FlowId flow) const { return collective_[static_cast<std::size_t>(flow)]; }
-  std::int32_t collectives() const { return collectives_; }
-  std::span<const ResourceId> links(FlowId flow) const;
-
- private:
-  std::vector<double> bytes_;
-  std::vector<std::int32_t> collective_;
-  std::int32_t collectives_ = 1;
-  std::vector<Picoseconds> start_;
-  std::vector<std::size_t> first_{0};
-  std::vector<ResourceId> links_;
-};
 
 struct LinkUse {
   double bytes = 0;

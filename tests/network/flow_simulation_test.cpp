@@ -236,6 +236,16 @@ TEST_CASE("links are accounted by collective and over time", "[flows]") {
   CHECK(result.makespan == Picoseconds(400));
 }
 
+TEST_CASE("a flow that starts where a window ends has moved nothing in it", "[flows]") {
+  FlowSet flows;
+  flows.add(100, Picoseconds(0), Route{0});
+  flows.add(50, Picoseconds(150), Route{0});  // the first is done at 100 ps
+  const FlowSimulation result = simulate_flows(links(1), flows, {0, 100, Picoseconds(150)});
+  REQUIRE(result.bytes_by_window.size() == 2);
+  CHECK(result.bytes_by_window[0][0] == Approx(100));
+  CHECK(result.bytes_by_window[1][0] == Approx(50));
+}
+
 TEST_CASE("caps and nonsense are refused", "[flows]") {
   FlowSet flows;
   for (int i = 0; i < 10; ++i) flows.add(1 + i, Picoseconds(0), Route{0});
