@@ -7,7 +7,7 @@ namespace meshsim {
 
 std::string_view name(Resource resource) {
   constexpr std::array<std::string_view, resource_count> names{
-      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "dcn", "pcie"};
+      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "dcn", "pcie_in", "pcie_out"};
   return names.at(resource);
 }
 
@@ -42,7 +42,7 @@ Price price(const HostCopy& work, const Machine& machine) {
   const auto bytes = static_cast<double>(work.bytes.value());
   ResourceTimes times{};
   times[hbm] = bytes / machine.hbm.value() * 1e12;
-  times[pcie] = bytes / machine.pcie.value() * 1e12;
+  times[work.to_host ? pcie_out : pcie_in] = bytes / machine.pcie.value() * 1e12;
   return priced(times, Picoseconds{});
 }
 

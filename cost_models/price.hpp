@@ -22,7 +22,8 @@ enum Resource : std::size_t {
   ici_2,
   ici_3,
   dcn,
-  pcie,
+  pcie_in,   // from the host
+  pcie_out,  // to the host
   resource_count
 };
 std::string_view name(Resource resource);

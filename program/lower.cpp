@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -163,8 +164,28 @@ void Lowering::optimizer(std::vector<ProgramNode>& nodes) {
     nodes.push_back(
         emit_.move("gradient_norm", kind, Pass::optimizer, gradients, gradient_stores_, {}));
   }
-  nodes.push_back(emit_.move("update", kind, Pass::optimizer, gradients + state.state() * 2,
-                             gradient_stores_, {}));
+  Bytes on_host;
+  Bytes largest;
+  for (const StateBuffer& buffer : state.buffers) {
+    if (!buffer.on_host || buffer.category == "parameters") continue;
+    on_host += buffer.bytes;
+    largest = std::max(largest, buffer.bytes);
+  }
+  ProgramNode update = emit_.move("update", kind, Pass::optimizer,
+                                  gradients + (state.state() + on_host) * 2, gradient_stores_, {});
+  if (on_host == Bytes(0)) {
+    nodes.push_back(std::move(update));
+    return;
+  }
+  // Tensor by tensor: while one is updated the next arrives and the last leaves.
+  const BufferId passing = emit_.buffer("optimizer state in passing", "optimizer", largest * 3);
+  nodes.push_back(
+      parallel(std::move(update),
+               {emit_.host_copy("fetch", kind, Pass::optimizer, on_host, passing, false),
+                emit_.host_copy("return", kind, Pass::optimizer, on_host, passing, true)}));
+  program_.assumptions.emplace_back(
+      "optimizer state on the host passes through HBM tensor by tensor, three of the largest at a "
+      "time, beside its update");
 }
 
 BufferId Lowering::carry() { return emit_.buffer("stream", "carries", carry_bytes_); }

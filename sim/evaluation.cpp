@@ -58,6 +58,8 @@ void add_assumptions(Evaluation& result) {
                                              100 * efficiency.value, efficiency.source));
   }
   result.assumptions.emplace_back("balanced routing: every expert receives as many rows");
+  const std::vector<std::string>& lowering = result.step->program.assumptions;
+  result.assumptions.insert(result.assumptions.end(), lowering.begin(), lowering.end());
 }
 
 void add_not_modelled(Evaluation& result) {
@@ -72,9 +74,8 @@ void add_not_modelled(Evaluation& result) {
       "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
   result.not_modelled.emplace_back("routing imbalance");
   const Training& training = result.plan->training;
-  if (training.optimizer_on_host || training.parameters_on_host) {
-    result.not_modelled.emplace_back("PCIe transfers of the state that rests on the host");
-  }
+  if (training.parameters_on_host)
+    result.not_modelled.emplace_back("PCIe transfers of parameters that rest on the host");
   result.not_modelled.emplace_back(
       "padding and fragmentation of temporary buffers beyond their layout");
 }

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "plans/state.hpp"
 #include "program/live_memory.hpp"
 #include "tests/program/jobs.hpp"
 
@@ -85,6 +86,17 @@ TEST_CASE("a block's input on the host leaves the device and comes back once", "
   CHECK(host.copied_back == inputs);
   CHECK(host.recomputed == device.recomputed);
   CHECK(host.temp < device.temp);
+}
+
+TEST_CASE("an optimizer on the host comes and goes once a step", "[program][host]") {
+  const Plan plan = plan_of(job("llama3.1-8b", "v5p-128", {"optimizer_memory_host_offload=true"}));
+  const Cost host = cost(plan);
+  const Bytes moments = training_state(plan).on_host();
+  CHECK(moments.value() > 0);
+  CHECK(host.copied_back == moments);
+  CHECK(host.copied_out == moments);
+  CHECK(host.host.value() == 0);  // counted with the state
+  CHECK(cost("llama3.1-8b", {}).temp <= host.temp);
 }
 
 TEST_CASE("checkpoints that share a symbol must be treated alike", "[program][remat]") {
