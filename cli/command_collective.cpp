@@ -194,8 +194,7 @@ CollectiveView view_of_collective(const CollectiveOptions& options) {
   request.op = collective_op(options.op);
   if (!options.matrix.empty() && request.op != CollectiveOp::all_to_all)
     refuse("--matrix", "is for --op all-to-all");
-  if (options.matrix.empty() && !options.tolerance.empty())
-    refuse("--tolerance", "is for flows that differ: --matrix or --flows");
+  const bool by_flows = request.op == CollectiveOp::all_to_all && !options.tolerance.empty();
   Slice slice = slice_of(options);
   set_wraparound(options.wraparound, slice);
   request.parts = parts_of(options, slice);
@@ -212,18 +211,23 @@ CollectiveView view_of_collective(const CollectiveOptions& options) {
   view.wraparound = slice.wraparound;
   view.ties = request.ties;
   view.speed = speed_of(options, *slice.chip, request.slices);
+  view.tolerance = tolerance_of(options.tolerance);
   if (options.matrix.empty()) {
     request.bytes = bytes_of(options.bytes, "--bytes");
-    view.run = run_uniform(request, view.speed, torus);
+    view.run = by_flows ? run_all_to_all_by_flows(request, view.speed, torus, {view.tolerance})
+                        : run_uniform(request, view.speed, torus);
+    if (!by_flows && !options.tolerance.empty()) {
+      view.assumptions.push_back(
+          "--tolerance batches nothing here: all transfers of a step end at once");
+    }
   } else {
     const ByteMatrix matrix = parse_byte_matrix(read_source(options.matrix), members(request));
     std::int64_t sum = 0;  // parse_byte_matrix has checked that it fits
     for (const std::int64_t bytes : matrix.bytes) sum += bytes;
     request.bytes = Bytes(sum);
     view.by_matrix = true;
-    view.tolerance = tolerance_of(options.tolerance);
     MatrixRun how;
-    how.way = options.tolerance.empty() ? NetworkRun::Way::loads : NetworkRun::Way::flows;
+    how.way = by_flows ? NetworkRun::Way::flows : NetworkRun::Way::loads;
     how.flow_options.tolerance = view.tolerance;
     view.run = run_matrix(matrix, request, view.speed, torus, how);
   }
@@ -267,6 +271,22 @@ CollectiveView view_of_flows(const CollectiveOptions& options) {
   return view;
 }
 
+// What no file and no option is to blame for alone (a duration beyond simulated time, a group of
+// one chip) comes from the command line as a whole.
+template <class Work>
+CollectiveView with_place(Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    std::vector<Diagnostic> faults = error.diagnostics();
+    if (error.kind() != ErrorKind::invalid_input) throw;
+    for (Diagnostic& fault : faults) {
+      if (fault.where.file.empty()) fault.where.file = "<command line>";
+    }
+    throw Error(error.kind(), std::move(faults));
+  }
+}
+
 }  // namespace
 
 void add_collective(CLI::App& app, int& result) {
@@ -291,8 +311,8 @@ void add_collective(CLI::App& app, int& result) {
       "A[:N[:STRIDE]],..");
   add("--matrix", options->matrix, "bytes from chip (row) to chip, JSON or CSV", "FILE");
   add("--flows", options->flows, "flows of schema flow-crosscheck/1", "FILE");
-  add("--tolerance", options->tolerance, "matrix: flow by flow; ends batched within T (0: exact)",
-      "T");
+  add("--tolerance", options->tolerance,
+      "all-to-all: flow by flow; ends batched within T (0: exact)", "T");
   add("--directions", options->directions, "both (default) or one", "D");
   add("--ties", options->ties, "half-way around a ring: one-way (default) or split", "T");
   add("--wraparound", options->wraparound, "auto (default), all or none", "W");
@@ -305,8 +325,9 @@ void add_collective(CLI::App& app, int& result) {
   add("--dcn-latency", options->dcn_latency, "DCN latency of a step (0)", "TIME");
   add("--chip", options->chip, "the chip of a shape (v5p)", "CHIP");
   command->callback([=, &result] {
-    const CollectiveView view =
-        options->flows.empty() ? view_of_collective(*options) : view_of_flows(*options);
+    const CollectiveView view = with_place([&] {
+      return options->flows.empty() ? view_of_collective(*options) : view_of_flows(*options);
+    });
     emit(
         *output, [&] { return collective_json(view); }, [&] { return collective_table(view); });
     result = exit_done;

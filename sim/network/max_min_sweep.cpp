@@ -172,7 +172,8 @@ void MaxMinSystem::restart(Component& component, std::size_t from, std::size_t t
   const auto last = component.order.begin() + static_cast<std::ptrdiff_t>(to) + 1;
   const auto found = [&](ResourceId resource) {
     const std::size_t r = index(resource);
-    return own_count_[r] == 0 ? unbounded : level_[r] == ahead ? before_[r] : level_[r];
+    if (own_count_[r] == 0) return unbounded;
+    return level_[r] == ahead ? before_[r] : level_[r];
   };
   std::stable_sort(first, last, [&](ResourceId a, ResourceId b) { return found(a) < found(b); });
   for (auto at = first; at != last; ++at) {

@@ -11,6 +11,9 @@
 namespace meshsim {
 namespace {
 
+// A few gigabytes of memory.
+constexpr std::int64_t most_flows = 5'000'000;
+
 // The member of its group that a chip is, along one axis.
 std::int64_t member(const Torus& torus, ChipId chip, const PhysicalPart& part) {
   return torus.coordinate(chip, part.axis) / part.stride % part.part;
@@ -54,15 +57,15 @@ GroupTorus group_torus(const CollectiveRequest& request, const Torus& torus) {
   std::vector<bool> wraps;
   for (const PhysicalPart& part : request.parts) {
     if (part.stride != 1 || part.part != torus.shape()[part.axis]) {
-      throw Error(
-          ErrorKind::invalid_input,
-          fmt::format("a matrix needs groups over whole axes (axis {} is split)", part.axis));
+      throw Error(ErrorKind::invalid_input,
+                  fmt::format("flows one by one need groups over whole axes (axis {} is split)",
+                              part.axis));
     }
     shape.push_back(part.part);
     wraps.push_back(part.wraparound);
   }
   if (shape.empty()) {
-    throw Error(ErrorKind::invalid_input, "a matrix needs a group of at least 2 chips");
+    throw Error(ErrorKind::invalid_input, "a collective needs a group of at least 2 chips");
   }
   return {Torus(std::move(shape), std::move(wraps)), request.parts};
 }
@@ -145,19 +148,33 @@ NetworkRun matrix_from_loads(const ByteMatrix& matrix, const CollectiveRequest& 
   return run;
 }
 
-NetworkRun matrix_by_flows(const ByteMatrix& matrix, const CollectiveRequest& request,
-                           const NetworkSpeed& speed, const GroupTorus& group,
-                           const FlowOptions& options) {
+// bytes(from, to) between all members.
+template <class BytesOf>
+NetworkRun by_flows(const CollectiveRequest& request, const NetworkSpeed& speed,
+                    const GroupTorus& group, const FlowOptions& options, BytesOf bytes) {
+  const std::int64_t size = group.torus.chips();
+  if (size * size > most_flows) {
+    throw Error(ErrorKind::resource_limit,
+                fmt::format("{} chips send more than {} flows", size, most_flows),
+                "without --tolerance the time follows from loads");
+  }
   std::vector<RoutedFlow> flows;
-  for (ChipId from = 0; from < matrix.size; ++from) {
-    for (ChipId to = 0; to < matrix.size; ++to) {
-      const std::int64_t bytes = matrix.at(from, to);
-      if (bytes == 0) continue;
-      flows.push_back(
-          {{from, to, static_cast<double>(bytes), {}, {}}, 0, paths(group, request, from, to)});
+  for (ChipId from = 0; from < size; ++from) {
+    for (ChipId to = 0; to < size; ++to) {
+      const double sent = bytes(from, to);
+      if (sent > 0) flows.push_back({{from, to, sent, {}, {}}, 0, paths(group, request, from, to)});
     }
   }
   return run_flows(group.torus, flows, speed, options);
+}
+
+// Links of the group at the origin, as the whole torus numbers chips.
+void name_on(const Torus& torus, const GroupTorus& group, NetworkRun& run) {
+  for (LinkAccount& link : run.links) {
+    link.from = group.chip(torus, link.from);
+    link.to = group.chip(torus, link.to);
+    link.axis = group.parts[link.axis].axis;
+  }
 }
 
 }  // namespace
@@ -179,15 +196,32 @@ NetworkRun run_matrix(const ByteMatrix& matrix, const CollectiveRequest& request
   }
   const GroupTorus group = group_torus(request, torus);
   phases(request, speed, torus);  // refuses what no collective can be
-  NetworkRun run = how.way == NetworkRun::Way::flows
-                       ? matrix_by_flows(matrix, request, speed, group, how.flow_options)
-                       : matrix_from_loads(matrix, request, speed, group);
-  if (how.way == NetworkRun::Way::loads) run.closed_form = run.time;
-  for (LinkAccount& link : run.links) {
-    link.from = group.chip(torus, link.from);
-    link.to = group.chip(torus, link.to);
-    link.axis = group.parts[link.axis].axis;
+  NetworkRun run;
+  if (how.way == NetworkRun::Way::flows) {
+    run = by_flows(request, speed, group, how.flow_options, [&](ChipId from, ChipId to) {
+      return static_cast<double>(matrix.at(from, to));
+    });
+  } else {
+    run = matrix_from_loads(matrix, request, speed, group);
+    run.closed_form = run.time;
   }
+  name_on(torus, group, run);
+  return run;
+}
+
+NetworkRun run_all_to_all_by_flows(const CollectiveRequest& request, const NetworkSpeed& speed,
+                                   const Torus& torus, const FlowOptions& options) {
+  if (request.slices > 1) {
+    throw Error(ErrorKind::invalid_input, "flows one by one stay within one slice");
+  }
+  phases(request, speed, torus);  // refuses what no collective can be
+  const GroupTorus group = group_torus(request, torus);
+  const double each =
+      static_cast<double>(request.bytes.value()) / static_cast<double>(group.torus.chips());
+  NetworkRun run = by_flows(request, speed, group, options,
+                            [&](ChipId from, ChipId to) { return from == to ? 0 : each; });
+  run.closed_form = closed_form(request, speed);
+  name_on(torus, group, run);
   return run;
 }
 

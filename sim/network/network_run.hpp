@@ -51,13 +51,18 @@ NetworkRun run_uniform(const CollectiveRequest& request, const NetworkSpeed& spe
 
 // An all-to-all by `matrix` in groups over whole axes (request.parts). Every group sends the same
 // matrix; accounts are of the group at the origin. Throws Error(invalid_input) for parts that are
-// not whole axes, and for several slices.
+// not whole axes, and for several slices; Error(resource_limit) for millions of flows.
 struct MatrixRun {
   NetworkRun::Way way = NetworkRun::Way::loads;
   FlowOptions flow_options;
 };
 NetworkRun run_matrix(const ByteMatrix& matrix, const CollectiveRequest& request,
                       const NetworkSpeed& speed, const Torus& torus, const MatrixRun& how);
+
+// A uniform all-to-all, flow by flow: for checking run_uniform, which is exact at no such cost.
+// Accounts are of the group at the origin. Throws as run_matrix does.
+NetworkRun run_all_to_all_by_flows(const CollectiveRequest& request, const NetworkSpeed& speed,
+                                   const Torus& torus, const FlowOptions& options);
 
 // A flow whose ways tie under HalfwayTies::split is sent in parts, and ends with the last of them.
 // The closed form is the bound that no sharing can beat: max over links of the earliest arrival

@@ -29,6 +29,16 @@ class Collective(CommandLine):
             report = self.collective(*words, "--ties", "split")
             self.assertAlmostEqual(report["time_ps"] / 1e6, split + 1, places=2)
 
+    def test_flow_by_flow_is_as_loads_say(self):
+        for shape, extra in (("4x4x4", []), ("4x8x8", ["--axes", "0,2"]),
+                             ("2x2x4", []), ("4x4x4", ["--directions", "one"])):
+            words = ["--topology", shape, "--op", "all-to-all", "--bytes", "64MiB", *extra]
+            loads = self.collective(*words)
+            flows = self.collective(*words, "--tolerance", "0")
+            self.assertEqual((loads["way"], flows["way"]), ("loads", "flows"))
+            self.assertAlmostEqual(flows["time_over_closed_form_ratio"], 1, places=6)
+            self.assertEqual(flows["bottleneck"]["bytes"], loads["bottleneck"]["bytes"])
+
     def test_ring_all_gather(self):
         # (n - 1) / n x 64 MiB / (90e9 B/s x directions) + (n - 1) us
         for n, one, both in ((4, 562.241, 282.620), (8, 659.447, 333.224), (16, 714.051, 364.525)):
@@ -131,8 +141,12 @@ class Collective(CommandLine):
                 ({"--wraparound": "some"}, ("--wraparound",)),
                 ({"--wraparound": "none", "--directions": "one"}, ("is a line",)),
                 ({"--topology": "1x1x1"}, ("at least 2 chips",)),
-                ({"--tolerance": "0"}, ("--tolerance",))):
-            self.refused_collective(words, *messages)
+                ({"--bytes": "9007199254740992", "--link-bandwidth": "1"},
+                 ("does not fit simulated time",)),
+                ({"--tolerance": "-0.1"}, ("--tolerance",)),
+                ({"--tolerance": "0.6"}, ("--tolerance",)),
+                ({"--tolerance": "0", "--axes": "0:2"}, ("whole axes",))):
+            self.refused_collective(words, "<command line>: error: ", *messages)
         self.refused_collective({"--op": None}, "--op is missing", code=USAGE)
         self.refused_collective({"--topology": None}, "--topology is missing", code=USAGE)
         self.refused_collective({"--bytes": None}, "--bytes", code=USAGE)
