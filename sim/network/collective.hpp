@@ -14,13 +14,13 @@
 //
 // Ring algorithms (all-gather, reduce-scatter, all-reduce): n - 1 steps of one shard; in both
 // directions, half of every shard each way. On several axes at once B is cut into one part an axis,
-// such that all axes carry their bytes in the same time; part p visits the axes in the order
-// p, p + 1, ... (lines first, then by size), all parts at once, stage by stage. An all-reduce is a
-// reduce-scatter and an all-gather. All-to-all: every chip sends B / N to every member,
-// dimension-ordered, shortest ways, all axes at once, as fluids: when it has its links to itself,
-// the busiest link is never idle, and sets the time. Collective-permute: every member sends B to
-// the one `shift` places on along each axis. Broadcast: from the members at coordinate 0, along one
-// axis after the other, in a pipeline.
+// such that all axes carry their bytes in the same time, or into equal ones where that is faster;
+// part p visits the axes in the order p, p + 1, ... (lines first, then by size), all parts at once,
+// stage by stage. An all-reduce is a reduce-scatter and an all-gather. All-to-all: every chip sends
+// B / N to every member, dimension-ordered, shortest ways, all axes at once, as fluids: when it has
+// its links to itself, the busiest link is never idle, and sets the time. Collective-permute: every
+// member sends B to the one `shift` places on along each axis. Broadcast: from the members at
+// coordinate 0, along one axis after the other, in a pipeline.
 //
 // A phase in which every busy link moves `rounds` times x bytes a chunk, in m steps of h hops, in C
 // chunks that follow each other, takes

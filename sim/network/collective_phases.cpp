@@ -91,7 +91,9 @@ class Lowering {
     phases_.push_back(std::move(phase));
   }
 
-  void push(Phase phase) {
+  void push(Phase phase) { phases_.push_back(timed(std::move(phase))); }
+
+  Phase timed(Phase phase) const {
     double most = 0;
     for (const AxisLoad& load : phase.ici) most = std::max(most, load.most());
     const double link = speed_.link.value();
@@ -101,7 +103,7 @@ class Lowering {
     const Picoseconds never_waits = step + picoseconds_from_seconds(most / link);
     const Picoseconds every_step = step * phase.steps + picoseconds_from_seconds(chunk * total);
     phase.time = std::max({never_waits, every_step, phase.least});
-    phases_.push_back(std::move(phase));
+    return phase;
   }
 
   // An all-gather of `bytes`, or a reduce-scatter, which is one backwards.
@@ -117,28 +119,43 @@ class Lowering {
       push(std::move(phase));
       return;
     }
-    // Chunk c is in stage s in phase c + s; between filling and draining all phases are alike.
+    // With few chunks the stages wait for each other, and equal parts may wait less.
+    const auto equal = std::vector<double>(rotation_.size(), 1.0 / static_cast<double>(axes));
+    std::vector<AxisLoad> units;  // of one shard
+    for (const PhysicalPart& part : rotation_) {
+      units.push_back(
+          on_axis(gather_profile(part, request_.both_directions, mirrored), part, size(part), 1));
+    }
+    std::vector<Phase> best = in_stages(name, bytes, cut(units), units, mirrored);
+    std::vector<Phase> other = in_stages(name, bytes, equal, units, mirrored);
+    if (total_time(other) < total_time(best)) best = std::move(other);
+    phases_.insert(phases_.end(), best.begin(), best.end());
+  }
+
+  // Chunk c is in stage s in phase c + s; between filling and draining all phases are alike.
+  std::vector<Phase> in_stages(const char* name, double bytes, const std::vector<double>& shares,
+                               const std::vector<AxisLoad>& units, bool mirrored) const {
+    const auto axes = static_cast<std::int64_t>(rotation_.size());
     const std::int64_t chunks = request_.chunks;
-    const std::int64_t count = chunks + axes - 1;
-    const std::vector<double> shares = cut();
-    for (std::int64_t t = 0; t < count; ++t) {
+    std::vector<Phase> all;
+    for (std::int64_t t = 0; t < chunks + axes - 1; ++t) {
       const std::int64_t first = std::max<std::int64_t>(0, t - chunks + 1);
       const std::int64_t last = std::min(axes - 1, t);
-      const bool full = first == 0 && last == axes - 1;
       Phase phase =
-          stages(name, bytes / static_cast<double>(chunks), shares, first, last, mirrored);
-      if (full) {
+          stages(name, bytes / static_cast<double>(chunks), shares, units, first, last, mirrored);
+      if (first == 0 && last == axes - 1) {
         phase.repeat = chunks - axes + 1;
         t += phase.repeat - 1;
       }
-      push(std::move(phase));
+      all.push_back(timed(std::move(phase)));
     }
+    return all;
   }
 
   // How B is cut into parts so that all axes carry their bytes in the same time: the solution of
   // sum_p load(axis, p) x_p = 1, scaled to sum_p x_p = 1. The axis that a part visits last carries
   // most of it, so the system is well-conditioned; parts would be equal on equal axes.
-  std::vector<double> cut() const {
+  std::vector<double> cut(const std::vector<AxisLoad>& units) const {
     const std::size_t axes = rotation_.size();
     std::vector<std::vector<double>> rows(axes, std::vector<double>(axes + 1, 1.0));
     for (std::size_t p = 0; p < axes; ++p) {
@@ -146,8 +163,7 @@ class Lowering {
       for (std::size_t visit = 0; visit < axes; ++visit) {
         const std::size_t axis = (p + visit) % axes;
         const PhysicalPart& part = rotation_[axis];
-        const AxisProfile profile = gather_profile(part, request_.both_directions, false);
-        rows[axis][p] = gathered * on_axis(profile, part, size(part), 1).most();
+        rows[axis][p] = gathered * units[axis].most();
         gathered *= static_cast<double>(part.part);
       }
     }
@@ -178,7 +194,8 @@ class Lowering {
 
   // All parts of one chunk each in the stages `first` to `last`.
   Phase stages(const char* name, double chunk, const std::vector<double>& shares,
-               std::int64_t first, std::int64_t last, bool mirrored) {
+               const std::vector<AxisLoad>& units, std::int64_t first, std::int64_t last,
+               bool mirrored) const {
     const auto axes = static_cast<std::int64_t>(rotation_.size());
     Phase phase;
     phase.name = name;
@@ -197,11 +214,10 @@ class Lowering {
         const PhysicalPart& part = rotation_[axis];
         const std::int64_t stage = mirrored ? axes - 1 - visit : visit;
         if (stage >= first && stage <= last) {
-          const AxisLoad load = on_axis(gather_profile(part, request_.both_directions, mirrored),
-                                        part, size(part), gathered);
-          for (std::size_t i = 0; i < load.positive.size(); ++i) {
-            phase.ici[axis].positive[i] += load.positive[i];
-            phase.ici[axis].negative[i] += load.negative[i];
+          const AxisLoad& unit = units[axis];
+          for (std::size_t i = 0; i < unit.positive.size(); ++i) {
+            phase.ici[axis].positive[i] += gathered * unit.positive[i];
+            phase.ici[axis].negative[i] += gathered * unit.negative[i];
           }
           longest = std::max(longest, (part.part - 1) * part.stride);
         }
