@@ -35,8 +35,8 @@ Tensor<float> dropless(const Tensor<float>& x, const Choice& choice,
                        const ExpertWeights<float>& weights, Activation activation, float limit) {
   const std::int64_t tokens = x.rows(), experts = weights.experts();
   Tensor<float> copies({experts * tokens, x.width()});  // every token for every expert
-  for (std::int64_t i = 0; i < copies.rows(); ++i)
-    std::copy_n(x.row(i % tokens), x.width(), copies.row(i));
+  for (std::int64_t e = 0; e < experts; ++e)
+    std::copy_n(x.data(), x.size(), copies.row(e * tokens));
   const Tensor<float> y = all_experts(std::move(copies), weights, activation, limit);
   const Tensor<float> w = weight_matrix(choice, experts);
   auto out = Tensor<float>::zeros(x.shape());

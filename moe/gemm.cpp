@@ -11,8 +11,6 @@
 #include "moe/tensor.hpp"
 #include "units/error.hpp"
 
-extern "C" void openblas_set_num_threads(int threads);
-
 namespace meshsim {
 namespace {
 

@@ -78,7 +78,7 @@ class Tensor {
   Tensor(Shape shape, T value)
       : shape_(std::move(shape)), data_(static_cast<std::size_t>(element_count(shape_)), value) {}
 
-  static Tensor zeros(Shape shape) { return Tensor(std::move(shape), T{}); }
+  static Tensor zeros(const Shape& shape) { return Tensor(shape, T{}); }
 
   const Shape& shape() const { return shape_; }
   std::int64_t size() const { return static_cast<std::int64_t>(data_.size()); }
@@ -99,9 +99,9 @@ class Tensor {
   const T* matrix(std::int64_t e) const { return data() + e * shape_[1] * shape_[2]; }
 
   // The same elements under another shape.
-  Tensor reshaped(Shape shape) && {
+  Tensor reshaped(const Shape& shape) && {
     Tensor result;
-    result.shape_ = std::move(shape);
+    result.shape_ = shape;
     result.data_ = std::move(data_);
     return result;
   }

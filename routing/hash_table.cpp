@@ -14,7 +14,7 @@
 namespace meshsim {
 namespace {
 
-__extension__ typedef unsigned __int128 Digest;
+__extension__ using Digest = unsigned __int128;
 
 void check(std::int64_t top_k, std::int64_t experts) {
   if (top_k < 1 || top_k > experts)

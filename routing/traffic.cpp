@@ -63,7 +63,8 @@ void batch_split(const LayerExchange& l, Grid& grid) {
   grid.over_experts("all_gather_x", [&](auto, auto) { return l.tokens * row; });
   grid.over_experts("all_gather_ids", [&](auto, auto) { return slots * 4; });
   grid.over_experts("all_gather_weights", [&](auto, auto) { return slots * l.weight_bytes; });
-  grid.over_experts("all_reduce_counts", [&](auto, auto) { return 2 * 2 * 4 * share; });
+  grid.over_experts("all_reduce_counts",
+                    [&](auto, auto) { return std::int64_t{2} * 2 * 4 * share; });
   grid.over_experts("reduce_scatter",
                     [&](auto, auto) { return l.tokens * (row / l.tensor_ranks); });
 }
