@@ -154,6 +154,12 @@ class Run(unittest.TestCase):
             # 2 layers x 2 steps x 256 tokens x top-4
             self.assertEqual(sum(row["slots"] for row in report["routing"]), 4096)
 
+    def test_a_run_beyond_the_memory_is_refused(self):
+        # 3 x 43 layers x 256 experts x 4096 x 2048 x 4 bytes = 1.1 TB
+        result = call("run", "model_name=deepseek4-284b", "layers=43", "tokens=16", "steps=1")
+        self.assertEqual(result.returncode, 7, result.stderr)
+        self.assertIn("GiB", result.stderr)
+
     def test_equal_words_give_equal_bytes(self):
         words = ("run", "ranks=8", "hash_table=md5", "dtype=bfloat16", "-o", "json")
         self.assertEqual(call(*words).stdout, call(*words).stdout)
