@@ -139,12 +139,18 @@ void add_moe_run(CLI::App& app, int& result) {
       "Routes real tokens, moves real rows between ranks, and compares bytes and results.\n\n"
       "  meshsim moe run ranks=8 tokens=512\n"
       "  meshsim moe run ranks=4 strategy=ring_of_experts num_hash_layers=0\n"
-      "  mpirun -np 4 meshsim moe run tokens=512 routing_trace=trace.jsonl\n\nKeys:\n" +
-          key_table());
+      "  mpirun -np 4 meshsim moe run tokens=512 routing_trace=trace.jsonl\n"
+      "  meshsim moe run --keys\n");
   auto words = std::make_shared<std::vector<std::string>>();
   auto output = add_output_options(*command);
   command->add_option("keys", *words, "key=value")->type_name("KEY=VALUE...");
+  auto list_keys = std::make_shared<bool>(false);
+  command->add_flag("--keys", *list_keys, "list the keys, with what they mean and their defaults");
   command->callback([=, &result] {
+    if (*list_keys) {
+      write_stdout(key_table());
+      return;
+    }
     if (launched_ranks() > 0) {
       result = run_launched(*output, *words);
       return;

@@ -2,12 +2,15 @@
 
 from command_line import DONE, FLASH, INVALID, IO, NEGATIVE, USAGE, CommandLine
 
-COMMANDS = ("fit", "simulate", "what-if", "config", "model", "topology", "schema")
+COMMANDS = (
+    "fit", "simulate", "what-if", "collective", "config", "model", "topology", "moe", "schema",
+)
 
 
 class Help(CommandLine):
     def test_help_fits_a_screen_and_starts_with_examples(self):
-        for words in ([], *([command] for command in COMMANDS)):
+        below = (["moe", "check"], ["moe", "run"])
+        for words in ([], *([command] for command in COMMANDS), *below):
             with self.subTest(words):
                 done = self.meshsim(*words, "--help")
                 self.assertEqual((done.code, done.err), (DONE, ""))

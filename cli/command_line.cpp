@@ -1,16 +1,26 @@
-#include "cli/help.hpp"
+#include "cli/command_line.hpp"
 
 #include <fmt/format.h>
 
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "cli/exit_code.hpp"
+#include "cli/guarded_main.hpp"
 #include "inputs/nearest.hpp"
+#include "reports/document.hpp"
+#include "reports/output.hpp"
 #include "units/error.hpp"
 
 namespace meshsim {
 namespace {
+
+struct Complaint {
+  std::string what, hint;
+};
 
 class HelpFormat : public CLI::Formatter {
  public:
@@ -44,15 +54,11 @@ std::string unknown_option(const CLI::App& command) {
   return {};
 }
 
-}  // namespace
-
-std::shared_ptr<CLI::FormatterBase> help_format() { return std::make_shared<HelpFormat>(); }
-
 Complaint complaint_about(const CLI::App& app, int argc, const char* const* argv,
                           const CLI::ParseError& error) {
   const CLI::App* command = chosen_command(app);
-  const std::string help =
-      fmt::format("meshsim {}--help", command == nullptr ? "" : command->get_name() + " ");
+  const std::string help = fmt::format("{} {}--help", app.get_name(),
+                                       command == nullptr ? "" : command->get_name() + " ");
   const auto or_help = [&](const std::string& hint) { return hint.empty() ? help : hint; };
   if (command == nullptr) {
     if (argc < 2) return {"a command is missing", help};
@@ -70,6 +76,31 @@ Complaint complaint_about(const CLI::App& app, int argc, const char* const* argv
             or_help(did_you_mean(option, option_names(parsed), 2))};
   }
   return {error.what(), help};
+}
+
+}  // namespace
+
+void set_up(CLI::App& app) {
+  app.set_version_flag("--version", fmt::format("meshsim {}", version));
+  app.formatter(std::make_shared<HelpFormat>());
+  app.require_subcommand(1);
+}
+
+int run_command_line(CLI::App& app, int argc, char** argv, const int& result) {
+  try {
+    app.parse(argc, argv);
+    return result;
+  } catch (const CLI::CallForHelp&) {
+    write_stdout(app.help());  // of the command, if one was chosen
+    return exit_done;
+  } catch (const CLI::CallForVersion& asked) {
+    write_stdout(std::string(asked.what()) + "\n");
+    return exit_done;
+  } catch (const CLI::ParseError& error) {
+    const auto [what, hint] = complaint_about(app, argc, argv, error);
+    say(fmt::format("error: {}\n  hint: {}", printable(what), printable(hint)));
+    return exit_usage;
+  }
 }
 
 }  // namespace meshsim
