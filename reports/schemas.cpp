@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "inputs/embedded.hpp"
@@ -24,13 +25,12 @@ std::string_view canonical(std::string_view name) {
 }  // namespace
 
 std::string report_schema(std::string_view name) {
+  std::vector<std::string> known{"fit", "simulate"};
   for (const EmbeddedFile& file : embedded_reports()) {
-    if (file.path == fmt::format("reports/schemas/{}.json", canonical(name)))
-      return std::string(file.text);
+    const std::string kind = std::filesystem::path(file.path).stem().string();
+    if (kind == canonical(name)) return std::string(file.text);
+    known.push_back(kind);
   }
-  const std::vector<std::string> known{"report", "plan",     "fit",    "simulate", "model",
-                                       "models", "topology", "config", "what-if",
-                                       "collective"};
   throw Error(ErrorKind::invalid_input, fmt::format("no report is called '{}'", printable(name)),
               did_you_mean(name, known));
 }

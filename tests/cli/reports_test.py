@@ -35,6 +35,12 @@ REPORTS = {
     ),
     "models": (["model"],),
     "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
+    "moe-check": (["moe", "check", str(DATA / "golden" / "routed_moe_v4_grad.json")],),
+    "moe-run": (
+        ["moe", "run", "compare_single_rank=false", "tokens=64", "layers=1", "steps=1"],
+        ["moe", "run", "ranks=2", "tokens=64", "layers=2", "load_balance_loss_weight=0.01",
+         "num_hash_layers=1"],
+    ),
 }
 
 
