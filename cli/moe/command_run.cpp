@@ -3,6 +3,8 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 
 #include "cli/exit_code.hpp"
@@ -102,20 +104,41 @@ int finish(const OutputOptions& output, const RunConfig& run, const ValidationRe
   return result.passed() ? exit_done : exit_negative_verdict;
 }
 
-// Words are the same on all ranks, and so are their faults: rank 0 reports them.
+// One byte of every rank, by rank.
+std::vector<std::byte> of_all_ranks(Communicator& ranks, int mine) {
+  const auto size = static_cast<std::size_t>(ranks.size());
+  std::vector<std::byte> send(size, static_cast<std::byte>(mine)), received(size);
+  std::vector<Block> blocks(size);
+  for (std::size_t i = 0; i < size; ++i) blocks[i] = {static_cast<std::int64_t>(i), 1};
+  ranks.all_to_all(send.data(), blocks, received.data(), blocks);
+  return received;
+}
+
+// A launcher ends all ranks when the first one fails. So they agree before any does: the first with
+// a fault (of words, which all share, or of its machine's files) says it, and all end alike.
 int run_launched(const OutputOptions& output, const std::vector<std::string>& words) {
   LaunchedWorld world;
-  const bool first = world.ranks().rank() == 0;
+  Communicator& ranks = world.ranks();
   RunConfig run;
+  std::string fault;
+  int code = exit_done;
   try {
-    run = parse_run(words, world.ranks().size());
+    run = parse_run(words, ranks.size());
   } catch (const Error& error) {
-    if (first) throw;
-    return exit_code(error.kind());
+    fault = error.what();
+    code = exit_code(error.kind());
   }
+  const std::vector<std::byte> codes = of_all_ranks(ranks, code);
+  const auto failing = std::find_if(codes.begin(), codes.end(),
+                                    [](std::byte each) { return each != std::byte{exit_done}; });
+  if (failing != codes.end()) {
+    if (failing - codes.begin() == ranks.rank()) say(fault);
+    return std::to_integer<int>(*failing);
+  }
+  const bool first = ranks.rank() == 0;
   int result = exit_done;
   const int failed = guarded_main([&] {
-    const ValidationResult validation = run_validation(run, world.ranks());
+    const ValidationResult validation = run_validation(run, ranks);
     if (first) result = finish(output, run, validation);
     return exit_done;
   });
