@@ -3,11 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define MESHSIM_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define MESHSIM_CLONES
-#endif
+#include "moe/clones.hpp"
 
 namespace meshsim {
 namespace {

@@ -5,14 +5,9 @@
 #include <bit>
 #include <limits>
 
+#include "moe/clones.hpp"
 #include "units/checked.hpp"
 #include "units/error.hpp"
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define MESHSIM_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define MESHSIM_CLONES
-#endif
 
 namespace meshsim {
 namespace {

@@ -223,9 +223,9 @@ void MaxMinSystem::solve() {
   begin_changes();
   current_ = true;
   solved_.clear();
-  std::vector<std::int32_t> todo;
-  todo.swap(touched_components_);
-  for (const std::int32_t id : todo) {
+  std::vector<std::int32_t> touched;
+  touched.swap(touched_components_);
+  for (const std::int32_t id : touched) {
     Component& component = components_[index(id)];
     const bool halved = 2 * component.activities < component.activities_when_built;
     const bool doubled =
