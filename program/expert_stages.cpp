@@ -1,0 +1,75 @@
+#include "program/expert_stages.hpp"
+
+namespace meshsim {
+
+Names up_names(const std::string& path, std::int64_t up_projections, const char* suffix) {
+  if (up_projections == 1) return {path + "wi" + suffix};
+  return {path + "wi_0" + suffix, path + "wi_1" + suffix};
+}
+
+void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp,
+                 const std::string& name, const std::string& input, const std::string& output) {
+  const std::int64_t T = build.T();
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::string hidden = name + "_hidden";
+  build.activation(hidden, T, mlp.up_projections * mlp.width);
+  build.activation(output, T, D);
+  build.linear(name + "_up", up_names(path, mlp.up_projections, "/kernel"), {input}, {hidden},
+               {{mlp.up_projections, T, D, mlp.width}});
+  if (mlp.bias)
+    build.vector(name + "_up_bias", up_names(path, mlp.up_projections, "/bias"), {}, {hidden}, {},
+                 {hidden});
+  build.linear(name + "_down", {path + "wo/kernel"}, {hidden}, {output}, {{1, T, mlp.width, D}});
+  if (mlp.bias) build.vector(name + "_down_bias", {path + "wo/bias"}, {}, {output}, {}, {output});
+}
+
+void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+  build_dense(build, "mlp/shared_experts/", DenseMlp{moe.shared_width, moe.up_projections},
+              "shared", input, "shared_out");
+}
+
+void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+  build.activation("router_logits", build.T(), moe.experts);
+  build.stage("router");
+  build.linear("router", {moe_block + "gate/kernel"}, {input}, {"router_logits"},
+               {{1, build.T(), build.plan().model.emb_dim, moe.experts}});
+}
+
+void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
+                  const std::string& logits, const std::string& routing, Names beside) {
+  build.activation(routing, tokens, 2 * moe.top_k, DType::float32);
+  const Names weights =
+      moe.router_bias == MoeMlp::Bias::trained ? Names{moe_block + "gate/bias"} : Names{};
+  beside.push_back(logits);
+  build.vector("route", weights, beside, {routing}, {logits}, {logits});
+}
+
+std::int64_t moved_rows(const LayerBuilder& build, std::int64_t rows, std::int64_t buffer_rows) {
+  return build.plan().config.boolean("use_ragged_sort") ? rows : buffer_rows;
+}
+
+void build_experts(LayerBuilder& build, const MoeMlp& moe, std::int64_t rows,
+                   std::int64_t buffer_rows) {
+  const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t F = moe.width;
+  const std::int64_t local = moe.experts / build.plan().mesh.size("expert");
+  const std::int64_t tile = build.plan().config.integer("wi_tile_fwd_batch_seq");
+  build.padded_activation("rows_in", buffer_rows, rows, D);
+  build.padded_activation("expert_up", buffer_rows, rows, moe.up_projections * F);
+  build.padded_activation("expert_hidden", buffer_rows, rows, F);
+  build.padded_activation("rows_out", buffer_rows, rows, D);
+  build.stage("experts_up");
+  build.grouped_linear("gmm_up", up_names(moe_block, moe.up_projections, ""), "rows_in",
+                       {"expert_up"}, {{moe.up_projections, rows, D, F}}, local, tile);
+  const Names up_bias =
+      moe.expert_bias ? up_names(moe_block, moe.up_projections, "_bias") : Names{};
+  build.vector("expert_activation", up_bias, {"expert_up"}, {"expert_hidden"}, {"expert_up"},
+               {"expert_up"});
+  build.stage("experts_down");
+  build.grouped_linear("gmm_down", {moe_block + "wo"}, "expert_hidden", {"rows_out"},
+                       {{1, rows, F, D}}, local, tile);
+  if (moe.expert_bias)
+    build.vector("gmm_down_bias", {moe_block + "wo_bias"}, {}, {"rows_out"}, {}, {"rows_out"});
+}
+
+}  // namespace meshsim

@@ -1,0 +1,60 @@
+// Mixture-of-experts blocks as MaxText executes them: the pieces that strategies share, and the
+// strategies, one in each source.
+//
+//   n = T k slots of one device     P expert-parallel devices     E / P local experts
+#pragma once
+
+#include <string>
+
+#include "program/layer_builder.hpp"
+
+namespace meshsim {
+
+// Where the tensors of the experts are.
+inline const std::string moe_block = "mlp/MoeBlock_0/";
+
+// The up-projections under `path`: wi, or wi_0 and wi_1.
+Names up_names(const std::string& path, std::int64_t up_projections, const char* suffix);
+
+// An MLP on every token; the activation function is fused into the second product.
+void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp,
+                 const std::string& name, const std::string& input, const std::string& output);
+
+// The shared expert: `input` to "shared_out". It needs no routing, so that it may run beside a
+// dispatch.
+void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// The gate of the device's own tokens, to "router_logits".
+void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// Scores and choices of `tokens` tokens, from `logits` to `routing`: expert ids and weights.
+// `beside` is read as well, in the forward pass.
+void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
+                  const std::string& logits, const std::string& routing, Names beside = {});
+
+// Rows that a permutation of a buffer moves: all of it, unless a ragged sort stops after `rows`.
+std::int64_t moved_rows(const LayerBuilder& build, std::int64_t rows, std::int64_t buffer_rows);
+
+// Expert products on `rows` routed rows that lie in buffers of `buffer_rows`: rows_in -> rows_out.
+// They touch those rows only, whatever permutes the buffers before and after.
+void build_experts(LayerBuilder& build, const MoeMlp& moe, std::int64_t rows,
+                   std::int64_t buffer_rows);
+
+// ---- strategies: `input` and "router_logits" to "routed_out", and the shared expert where there
+// is one
+
+// Every expert of the device group is here: rows are sorted by expert, and back.
+void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// Rows travel to the devices of their experts and back. The shared expert needs no rows: it runs
+// beside the dispatch.
+void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// All tokens of the expert group come to every device; each computes its experts' rows; the sums
+// return.
+void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// All experts on all tokens (dense_matmul without capacity): E / k times the mathematics.
+void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+}  // namespace meshsim
