@@ -131,31 +131,44 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   return leaf_node(std::move(leaf));
 }
 
+ProgramNode Emitter::branches(Instance& instance, const std::vector<OpTemplate>& main,
+                              const std::vector<OpTemplate>& beside, Pass pass,
+                              const std::vector<bool>* keep) {
+  std::map<std::string, Mark> marks;  // of the operations that others wait for
+  for (const auto* ops : {&main, &beside}) {
+    for (const OpTemplate& op : *ops) {
+      for (const std::string& name : op.after) {
+        if (marks.try_emplace(name, last_mark_ + 1).second) ++last_mark_;
+      }
+    }
+  }
+  const auto add = [&](const OpTemplate& op, std::vector<ProgramNode>& nodes) {
+    ProgramNode& node = nodes.emplace_back(leaf(instance, op, pass));
+    if (const auto mark = marks.find(op.name); mark != marks.end()) node.leaf.mark = mark->second;
+    for (const std::string& name : op.after) node.leaf.after.push_back(marks.at(name));
+  };
+  const auto runs = [&](std::size_t i) { return keep == nullptr || (*keep)[i]; };
+  std::vector<ProgramNode> on_core;
+  std::map<std::size_t, std::vector<ProgramNode>> streams;
+  for (std::size_t i = 0; i < main.size(); ++i) {
+    if (runs(i)) add(main[i], on_core);
+  }
+  for (std::size_t i = 0; i < beside.size(); ++i) {
+    if (runs(main.size() + i)) add(beside[i], streams[beside[i].stream]);
+  }
+  if (on_core.empty() && streams.size() == 1) return sequence(std::move(streams.begin()->second));
+  std::vector<ProgramNode> others;
+  for (auto& [stream, nodes] : streams) others.push_back(sequence(std::move(nodes)));
+  return parallel(sequence(std::move(on_core)), std::move(others));
+}
+
 ProgramNode Emitter::forward(Instance& instance, const Stage& stage, Pass pass,
                              const std::vector<bool>* keep) {
-  std::vector<ProgramNode> main;
-  std::vector<ProgramNode> beside;
-  for (std::size_t i = 0; i < stage.forward.size(); ++i) {
-    if (keep == nullptr || (*keep)[i]) main.push_back(leaf(instance, stage.forward[i], pass));
-  }
-  for (std::size_t i = 0; i < stage.forward_beside.size(); ++i) {
-    if (keep == nullptr || (*keep)[stage.forward.size() + i])
-      beside.push_back(leaf(instance, stage.forward_beside[i], pass));
-  }
-  if (beside.empty()) return sequence(std::move(main));
-  if (main.empty()) return sequence(std::move(beside));
-  return parallel(sequence(std::move(main)), {sequence(std::move(beside))});
+  return branches(instance, stage.forward, stage.forward_beside, pass, keep);
 }
 
 ProgramNode Emitter::backward(Instance& instance, const Stage& stage) {
-  std::vector<ProgramNode> main;
-  std::vector<ProgramNode> beside;
-  for (const OpTemplate& op : stage.backward) main.push_back(leaf(instance, op, Pass::backward));
-  for (const OpTemplate& op : stage.backward_beside)
-    beside.push_back(leaf(instance, op, Pass::backward));
-  if (beside.empty()) return sequence(std::move(main));
-  if (main.empty()) return sequence(std::move(beside));
-  return parallel(sequence(std::move(main)), {sequence(std::move(beside))});
+  return branches(instance, stage.backward, stage.backward_beside, Pass::backward, nullptr);
 }
 
 ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pass, Bytes bytes,

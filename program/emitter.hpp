@@ -54,7 +54,13 @@ class Emitter {
   BufferId symbol(Instance& instance, const std::string& name);
 
  private:
+  // The leaves of `main` and, branch by branch, of `beside` that `keep` selects.
+  ProgramNode branches(Instance& instance, const std::vector<OpTemplate>& main,
+                       const std::vector<OpTemplate>& beside, Pass pass,
+                       const std::vector<bool>* keep);
+
   StepProgram& program_;
+  Mark last_mark_ = 0;
 };
 
 // The weights that a layer's forward pass reads; those that its backward pass reads, after the

@@ -82,16 +82,21 @@ Recomputation recomputation(const LayerTemplate& layer, const std::set<std::stri
   for (std::size_t s = layer.stages.size(); s-- > 0;) {
     const Stage& stage = layer.stages[s];
     again[s].assign(stage.forward.size() + stage.forward_beside.size(), false);
-    // Operations beside the main ones feed later stages only; the order among them is that of the
-    // lists.
+    bool found = false;  // an operation that was not marked yet
     const auto visit = [&](const OpTemplate& op, std::size_t at) {
-      again[s][at] = std::any_of(op.writes.begin(), op.writes.end(),
-                                 [&](const std::string& w) { return needed.contains(w); });
-      if (again[s][at]) need(op.reads);
+      if (again[s][at] || std::none_of(op.writes.begin(), op.writes.end(),
+                                       [&](const std::string& w) { return needed.contains(w); }))
+        return;
+      again[s][at] = found = true;
+      need(op.reads);
     };
-    for (std::size_t i = stage.forward_beside.size(); i-- > 0;)
-      visit(stage.forward_beside[i], stage.forward.size() + i);
-    for (std::size_t i = stage.forward.size(); i-- > 0;) visit(stage.forward[i], i);
+    // Branches may feed each other: until none adds to what is needed.
+    do {
+      found = false;
+      for (std::size_t i = stage.forward_beside.size(); i-- > 0;)
+        visit(stage.forward_beside[i], stage.forward.size() + i);
+      for (std::size_t i = stage.forward.size(); i-- > 0;) visit(stage.forward[i], i);
+    } while (found && !stage.forward_beside.empty());
   }
   return again;
 }
@@ -173,12 +178,12 @@ OpTemplate LayerBuilder::collective(std::string name, CollectiveKind kind,
                                     std::vector<std::string> mesh_axes, Bytes payload, Names reads,
                                     Names writes) const {
   const std::int64_t group = shards(plan_.mesh, mesh_axes);
-  return {std::move(name),
-          Collective{kind, std::move(mesh_axes), group, payload},
-          std::move(reads),
-          std::move(writes),
-          {},
-          {}};
+  OpTemplate op;
+  op.name = std::move(name);
+  op.work = Collective{kind, std::move(mesh_axes), group, payload};
+  op.reads = std::move(reads);
+  op.writes = std::move(writes);
+  return op;
 }
 
 void LayerBuilder::linear(const std::string& name, const Names& weights, const Names& in,

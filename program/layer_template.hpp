@@ -25,12 +25,14 @@ struct OpTemplate {
   std::vector<std::string> reads, writes;
   std::vector<std::size_t> weights;    // read, as indices into LayerTemplate::weights
   std::vector<std::size_t> gradients;  // written: gradients of these weights
+  std::size_t stream = 0;              // beside: the branch that it runs in, after those before it
+  std::vector<std::string> after;      // of the same stage and pass, in other branches: waited for
 };
 
 struct Stage {
   std::string name;
   std::vector<OpTemplate> forward;
-  std::vector<OpTemplate> forward_beside;  // collectives beside `forward`
+  std::vector<OpTemplate> forward_beside;  // collectives beside `forward`, in streams
   std::vector<OpTemplate> backward;
   std::vector<OpTemplate> backward_beside;
 

@@ -6,7 +6,9 @@
 //   Leaf       one operation: work for the TensorCore, a collective, or a copy to or from the host
 //   Sequence   children one after the other
 //   Parallel   the first child on the TensorCore; the others, transfers only, beside it. All start
-//              together, and it ends when all have ended: an asynchronous start and its done.
+//              together, and it ends when all have ended: an asynchronous start and its done. A
+//              leaf may also wait for leaves of other branches (Leaf::after): branches that hand
+//              work to each other are a pipeline.
 //   Repeat     n times the same body: a scan, which is also XLA's scheduling boundary
 //
 // Time is when the leaves run, traffic is what the collectives send, memory is which buffers are
@@ -71,6 +73,9 @@ struct HostCopy {
   bool to_host = true;
 };
 
+// Names a leaf inside one Parallel for those that wait for it; 0: nobody does.
+using Mark = std::int32_t;
+
 struct Leaf {
   std::string name;
   std::string layer_kind;  // "csa", "global", ...
@@ -78,6 +83,10 @@ struct Leaf {
   std::variant<Compute, Collective, HostCopy> work;
   std::vector<BufferId> reads;
   std::vector<BufferId> writes;
+  Mark mark = 0;
+  // Leaves of other branches of the innermost Parallel around this one that must have ended. One
+  // that is not there (dead code of a recomputation) is not waited for.
+  std::vector<Mark> after;
 };
 
 struct ProgramNode {

@@ -44,7 +44,27 @@ class Unrolling {
     const ActivityId id = activities_.size();
     activities_.push_back({leaf, {}, after.size()});
     for (const ActivityId before : after) activities_[before].successors.push_back(id);
+    if (leaf != nullptr && leaf->mark != 0) marked_.push_back(id);
+    if (leaf != nullptr && !leaf->after.empty()) waiting_.push_back(id);
     return id;
+  }
+
+  // Edges between the branches of a Parallel, whose marked and waiting activities are those from
+  // `first_marked` and `first_waiting` on.
+  void link(std::size_t first_marked, std::size_t first_waiting) {
+    std::map<Mark, ActivityId> places;
+    for (std::size_t i = first_marked; i < marked_.size(); ++i)
+      places[activities_[marked_[i]].leaf->mark] = marked_[i];
+    for (std::size_t i = first_waiting; i < waiting_.size(); ++i) {
+      for (const Mark mark : activities_[waiting_[i]].leaf->after) {
+        const auto found = places.find(mark);
+        if (found == places.end()) continue;
+        activities_[found->second].successors.push_back(waiting_[i]);
+        ++activities_[waiting_[i]].waiting_for;
+      }
+    }
+    marked_.resize(first_marked);
+    waiting_.resize(first_waiting);
   }
 
   Ends unroll(const ProgramNode& node, Ends after) {
@@ -59,9 +79,12 @@ class Unrolling {
         return after;
       case ProgramNode::Kind::parallel: {
         Ends ends;
+        const std::size_t first_marked = marked_.size();
+        const std::size_t first_waiting = waiting_.size();
         for (const ProgramNode& child : node.children) {
           for (const ActivityId end : unroll(child, after)) ends.push_back(end);
         }
+        link(first_marked, first_waiting);
         std::sort(ends.begin(), ends.end());
         ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
         return {add(nullptr, ends)};
@@ -72,6 +95,7 @@ class Unrolling {
 
   std::int64_t cap_;
   std::vector<Activity> activities_;
+  std::vector<ActivityId> marked_, waiting_;  // of the Parallels that are not complete yet
 };
 
 struct Running {
