@@ -1,11 +1,14 @@
 #include "routing/token_law.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "routing/integer_lines.hpp"
 #include "routing/random.hpp"
 #include "units/error.hpp"
+#include "units/parse.hpp"
 
 namespace meshsim {
 
@@ -37,6 +40,31 @@ std::vector<std::int64_t> byte_tokens(const Source& text) {
   tokens.reserve(text.text.size());
   for (const char c : text.text) tokens.push_back(static_cast<unsigned char>(c));
   return tokens;
+}
+
+std::vector<std::int64_t> parse_token_histogram(const Source& source, std::int64_t vocab) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(vocab));
+  std::vector<bool> named(static_cast<std::size_t>(vocab));
+  const auto refuse = [&](int line, std::string what) {
+    throw Error(ErrorKind::invalid_input, Diagnostic{{source.name, line, 1}, {}, what, {}});
+  };
+  std::int64_t sum = 0;
+  for_each_line_of_integers(
+      source, 0, largest_exact_integer, [&](int line, std::span<const std::int64_t> values) {
+        if (values.size() != 2)
+          refuse(line, fmt::format("must be \"token-id count\" (got {} numbers)", values.size()));
+        if (values[0] >= vocab)
+          refuse(line,
+                 fmt::format("token id {} is outside the vocabulary of {}", values[0], vocab));
+        const auto id = static_cast<std::size_t>(values[0]);
+        if (named[id]) refuse(line, fmt::format("names token id {} again", values[0]));
+        named[id] = true;
+        counts[id] = values[1];
+        sum += values[1];
+        if (sum > largest_exact_integer) refuse(line, "counts sum to more than 2^53");
+      });
+  if (sum == 0) refuse(0, "counts no token at all");
+  return counts;
 }
 
 std::vector<std::int64_t> parse_token_ids(const Source& source, std::int64_t vocab) {

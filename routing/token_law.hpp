@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "inputs/source.hpp"
@@ -18,6 +19,7 @@ class ZipfMandelbrot {
   // The id at place `index` of the endless text that `seed` names.
   std::int64_t token(std::uint64_t seed, std::uint64_t index) const;
   double probability(std::int64_t token) const;
+  std::span<const double> cumulative() const { return cumulative_; }  // [V], ends at 1
 
  private:
   std::vector<double> cumulative_;  // [V], ends at 1
@@ -25,6 +27,11 @@ class ZipfMandelbrot {
 
 // The byte-level tokenizer: each byte of an UTF-8 text is one token, its id the byte's value.
 std::vector<std::int64_t> byte_tokens(const Source& text);
+
+// Counts of token ids, [vocab]: a text of lines "id count", ids in any order, each once; ids that
+// have no line never occur. Refuses, with the place, an id outside [0, vocab) or named twice, a
+// negative count, a line of another form, and a text whose counts are all 0 or sum beyond 2^53.
+std::vector<std::int64_t> parse_token_histogram(const Source& source, std::int64_t vocab);
 
 // Token ids from a text of integers. Refuses, with the place, an id outside [0, vocab).
 std::vector<std::int64_t> parse_token_ids(const Source& source, std::int64_t vocab);

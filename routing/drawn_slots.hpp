@@ -1,0 +1,51 @@
+// Slots per source rank and expert, drawn from a statistical router or a law of tokens.
+//
+// Two ways, for the same law:
+//   exactly    token by token
+//   by counts  for many tokens: the count of each (source, expert) is drawn on its own, binomial
+//              (T, p) where it is small and normal with the same mean and variance where not; then
+//              what misses to the T k slots of a source is shared out in proportion to the
+//              variances, which gives counts the covariance of a draw of fixed size, and rounded
+// Equal seeds give equal slots.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "routing/count_matrix.hpp"
+#include "routing/hash_table.hpp"
+
+namespace meshsim {
+
+enum class DrawMode { exactly, by_counts };
+
+struct DrawShape {
+  std::int64_t ranks = 1;            // P
+  std::int64_t tokens_per_rank = 0;  // T
+  std::int64_t top_k = 1;            // k
+};
+
+// T tokens on each of P ranks choose k distinct of the experts with popularity `weights`; [P, E].
+CountMatrix drawn_slots(std::span<const double> weights, const DrawShape& shape, std::uint64_t seed,
+                        DrawMode mode);
+
+// An endless text of drawn tokens, and where in it a step begins: rank p reads the tokens
+// first + p T .. first + (p + 1) T - 1.
+struct DrawnText {
+  std::uint64_t seed = 0;
+  std::int64_t first = 0;
+};
+
+// T tokens on each of P ranks, of the law with cumulative probabilities `cumulative` ([V], ends at
+// 1), through `table`; [P, experts].
+CountMatrix hashed_slots(std::span<const double> cumulative, const HashTable& table,
+                         std::int64_t experts, const DrawShape& shape, const DrawnText& text,
+                         DrawMode mode);
+
+// Integers near `values` (each 0 to `most`) that sum to `sum`: rounded down, and what is missing
+// to those with the largest remainders. Requires sum <= values.size() most.
+std::vector<std::int64_t> rounded_to_sum(std::span<const double> values, std::int64_t sum,
+                                         std::int64_t most);
+
+}  // namespace meshsim
