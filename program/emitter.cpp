@@ -112,7 +112,7 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
 
 ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   Leaf leaf;
-  leaf.name = op.name;
+  leaf.name = op.name.substr(0, op.name.find('@'));  // without its chunk
   leaf.layer_kind = instance.layer->layer_kind;
   leaf.pass = pass;
   std::visit([&](const auto& work) { leaf.work = work; }, op.work);

@@ -29,47 +29,53 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
 }
 
 void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
-  build.activation("router_logits", build.T(), moe.experts);
+  build.activation("router_logits", build.T(), moe.experts, gate_type(build));
   build.stage("router");
   build.linear("router", {moe_block + "gate/kernel"}, {input}, {"router_logits"},
                {{1, build.T(), build.plan().model.emb_dim, moe.experts}});
 }
 
+DType gate_type(const LayerBuilder& build) {
+  const bool wide = build.plan().model.config.float32_gate_logits;
+  return wide ? DType::float32 : build.plan().training.activations;
+}
+
 void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
-                  const std::string& logits, const std::string& routing, Names beside) {
+                  const std::string& logits, Names beside, const std::string& chunk) {
+  const std::string routing = "routing" + chunk;
   build.activation(routing, tokens, 2 * moe.top_k, DType::float32);
   const Names weights =
       moe.router_bias == MoeMlp::Bias::trained ? Names{moe_block + "gate/bias"} : Names{};
   beside.push_back(logits);
-  build.vector("route", weights, beside, {routing}, {logits}, {logits});
+  build.vector("route" + chunk, weights, beside, {routing}, {logits}, {logits});
 }
 
-std::int64_t moved_rows(const LayerBuilder& build, std::int64_t rows, std::int64_t buffer_rows) {
-  return build.plan().config.boolean("use_ragged_sort") ? rows : buffer_rows;
-}
-
-void build_experts(LayerBuilder& build, const MoeMlp& moe, std::int64_t rows,
-                   std::int64_t buffer_rows) {
+void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t F = moe.width;
   const std::int64_t local = moe.experts / build.plan().mesh.size("expert");
   const std::int64_t tile = build.plan().config.integer("wi_tile_fwd_batch_seq");
-  build.padded_activation("rows_in", buffer_rows, rows, D);
-  build.padded_activation("expert_up", buffer_rows, rows, moe.up_projections * F);
-  build.padded_activation("expert_hidden", buffer_rows, rows, F);
-  build.padded_activation("rows_out", buffer_rows, rows, D);
-  build.stage("experts_up");
-  build.grouped_linear("gmm_up", up_names(moe_block, moe.up_projections, ""), "rows_in",
-                       {"expert_up"}, {{moe.up_projections, rows, D, F}}, local, tile);
+  const std::int64_t routed = products.rows.routed;
+  const std::int64_t buffer = products.rows.buffer;
+  const auto named = [&](const char* name) { return name + products.chunk; };
+  build.padded_activation(named("rows_in"), buffer, routed, D);
+  build.padded_activation(named("expert_up"), buffer, routed, moe.up_projections * F);
+  build.padded_activation(named("expert_hidden"), buffer, routed, F);
+  build.padded_activation(named("rows_out"), buffer, routed, D);
+  if (!products.in_one_stage) build.stage("experts_up");
+  build.grouped_linear(named("gmm_up"), up_names(moe_block, moe.up_projections, ""),
+                       named("rows_in"), {named("expert_up")}, {{moe.up_projections, routed, D, F}},
+                       local, tile, products.adds);
   const Names up_bias =
       moe.expert_bias ? up_names(moe_block, moe.up_projections, "_bias") : Names{};
-  build.vector("expert_activation", up_bias, {"expert_up"}, {"expert_hidden"}, {"expert_up"},
-               {"expert_up"});
-  build.stage("experts_down");
-  build.grouped_linear("gmm_down", {moe_block + "wo"}, "expert_hidden", {"rows_out"},
-                       {{1, rows, F, D}}, local, tile);
+  build.vector(named("expert_activation"), up_bias, {named("expert_up")}, {named("expert_hidden")},
+               {named("expert_up")}, {named("expert_up")});
+  if (!products.in_one_stage) build.stage("experts_down");
+  build.grouped_linear(named("gmm_down"), {moe_block + "wo"}, named("expert_hidden"),
+                       {named("rows_out")}, {{1, routed, F, D}}, local, tile, products.adds);
   if (moe.expert_bias)
-    build.vector("gmm_down_bias", {moe_block + "wo_bias"}, {}, {"rows_out"}, {}, {"rows_out"});
+    build.vector(named("gmm_down_bias"), {moe_block + "wo_bias"}, {}, {named("rows_out")}, {},
+                 {named("rows_out")});
 }
 
 }  // namespace meshsim

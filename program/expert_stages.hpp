@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "program/expert_rows.hpp"
 #include "program/layer_builder.hpp"
 
 namespace meshsim {
@@ -27,18 +28,23 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
 // The gate of the device's own tokens, to "router_logits".
 void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
-// Scores and choices of `tokens` tokens, from `logits` to `routing`: expert ids and weights.
-// `beside` is read as well, in the forward pass.
+// Scores and choices of `tokens` tokens, from "`logits`" to "routing": expert ids and weights.
+// `beside` is read as well, in the forward pass. `chunk` as in ExpertProducts.
 void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
-                  const std::string& logits, const std::string& routing, Names beside = {});
+                  const std::string& logits, Names beside = {}, const std::string& chunk = "");
 
-// Rows that a permutation of a buffer moves: all of it, unless a ragged sort stops after `rows`.
-std::int64_t moved_rows(const LayerBuilder& build, std::int64_t rows, std::int64_t buffer_rows);
+// In which type the gate's logits and scores travel.
+DType gate_type(const LayerBuilder& build);
 
-// Expert products on `rows` routed rows that lie in buffers of `buffer_rows`: rows_in -> rows_out.
-// They touch those rows only, whatever permutes the buffers before and after.
-void build_experts(LayerBuilder& build, const MoeMlp& moe, std::int64_t rows,
-                   std::int64_t buffer_rows);
+// The products of the local experts for one exchange, rows_in -> rows_out. They touch the routed
+// rows only, whatever permutes the buffers before and after.
+struct ExpertProducts {
+  ExpertRows rows;
+  std::string chunk;          // "@2": appended to the names of symbols and operations
+  bool adds = false;          // gradients of weights are added to those of another chunk
+  bool in_one_stage = false;  // a pipeline of chunks: one stage for all of it
+};
+void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
 
 // ---- strategies: `input` and "router_logits" to "routed_out", and the shared expert where there
 // is one
@@ -51,7 +57,8 @@ void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& inpu
 void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
 // All tokens of the expert group come to every device; each computes its experts' rows; the sums
-// return.
+// return. In num_moe_token_chunks parts of the tokens: while one is multiplied, the next is
+// gathered and the results of the last return.
 void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
 // All experts on all tokens (dense_matmul without capacity): E / k times the mathematics.

@@ -12,7 +12,7 @@ void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string
   const std::int64_t F = moe.width;
   const FlopCount up(checked_product({2, moe.up_projections, T, moe.top_k, D, F}, "expert FLOPs"));
   const FlopCount down(checked_product({2, T, moe.top_k, F, D}, "expert FLOPs"));
-  build_choice(build, moe, T, "router_logits", "routing");
+  build_choice(build, moe, T, "router_logits");
   Names hidden;
   for (std::int64_t i = 0; i < moe.up_projections; ++i) {
     hidden.push_back(fmt::format("expert_w{}", i));

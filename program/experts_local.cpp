@@ -1,18 +1,16 @@
 #include "program/expert_stages.hpp"
 
-#include "units/checked.hpp"
-
 namespace meshsim {
 
 void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
-  const std::int64_t n = checked_multiply(build.T(), moe.top_k, "slots");
+  const ExpertRows rows = local_rows(moe, build.T());
   const std::int64_t D = build.plan().model.emb_dim;
-  build_choice(build, moe, build.T(), "router_logits", "routing");
-  build.activation("rows_in", n, D);
+  build_choice(build, moe, build.T(), "router_logits");
+  build.activation("rows_in", rows.buffer, D);
   build.activation("routed_out", build.T(), D);
   build.stage("permute");
   build.vector("permute", {}, {input, "routing"}, {"rows_in"}, {}, {input});
-  build_experts(build, moe, n, n);
+  build_experts(build, moe, {rows, ""});
   build.stage("unpermute");
   build.vector("unpermute", {}, {"rows_out", "routing"}, {"routed_out"}, {"rows_out", "routing"},
                {"rows_out", "routing"});

@@ -1,35 +1,18 @@
 #include "program/expert_stages.hpp"
 
-#include <algorithm>
-
 #include "units/checked.hpp"
 
 namespace meshsim {
-namespace {
-
-// Rows that the receive buffer of the ragged all-to-all holds: enough for any routing, or
-// ragged_buffer_factor.
-std::int64_t receive_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t n,
-                          std::int64_t P) {
-  const double factor = build.plan().config.real("ragged_buffer_factor");
-  if (factor > 0) return static_cast<std::int64_t>(static_cast<double>(n) * factor);
-  // A token puts at most min(k, E/P) of its slots on one device: n min(P, E/k) rows in all.
-  return std::min(n * P, n * moe.experts / moe.top_k);
-}
-
-}  // namespace
-
 void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
   const std::int64_t P = build.plan().mesh.size("expert");
-  const std::int64_t n = checked_multiply(build.T(), moe.top_k, "slots");
   const std::int64_t D = build.plan().model.emb_dim;
-  const std::int64_t R = std::max(n, receive_rows(build, moe, n, P));
+  const ExpertRows counts = ragged_rows(build, moe, build.T());
+  const auto [n, routed, R, moved] = counts;
   const std::vector<std::string> axes{"expert"};
   const Bytes rows = Bytes(checked_multiply(n, D, "routed rows")) *
                      element_bytes(build.plan().training.activations);
-  build_choice(build, moe, build.T(), "router_logits", "routing");
+  build_choice(build, moe, build.T(), "router_logits");
   build.activation("sent", n, D);
-  const std::int64_t moved = moved_rows(build, n, R);
   build.padded_activation("received", R, moved, D);
   build.padded_activation("rows_in", R, moved, D);
   build.activation("shard_counts", 1, P, DType::int32);
@@ -50,7 +33,7 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
                                          {"d_received"}, {"d_sent"}));
   build.stage("local_permute");
   build.vector("local_permute", {}, {"received", "expert_counts"}, {"rows_in"}, {}, {"received"});
-  build_experts(build, moe, n, R);
+  build_experts(build, moe, {counts, ""});
   build.padded_activation("rows_out", R, moved, D);
   build.padded_activation("rows_sorted_back", R, moved, D);
   build.activation("returned", n, D);

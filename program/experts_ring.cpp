@@ -1,64 +1,198 @@
-#include "program/expert_stages.hpp"
+// A ring of experts: gather all tokens, multiply, scatter the sums; in N chunks of the tokens.
+//
+//   core      route 0, experts 0     route 1, experts 1    ...
+//   gather    tokens 0, tokens 1     tokens 2              ...
+//   scatter                          sums 0                ...
+//
+// Gathered tokens and partial sums have two buffers each, which chunks take in turn; with
+// moe_chunk_barrier a chunk is gathered after the sums of the last have returned. The backward pass
+// does the same from the last chunk to the first, with the gradients of the sums gathered and those
+// of the tokens scattered.
+#include <fmt/format.h>
 
+#include "program/expert_stages.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
+namespace {
 
-void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
-  const std::int64_t P = build.plan().mesh.size("expert");
-  const std::int64_t T = build.T();
-  const std::int64_t n = checked_multiply(T, moe.top_k, "slots");
-  const std::int64_t D = build.plan().model.emb_dim;
-  const std::vector<std::string> axes{"expert"};
-  const std::int64_t element = element_bytes(build.plan().training.activations);
-  const Bytes tokens = Bytes(checked_product({P, T, D}, "gathered tokens")) * element;
-  const Bytes logits = Bytes(checked_product({P, T, moe.experts}, "gathered logits")) * element;
-  build.activation("all_tokens", P * T, D);
-  build.activation("all_logits", P * T, moe.experts);
-  build.activation("partial_out", P * T, D);
-  build.activation("routed_out", T, D);
+constexpr std::size_t gather_stream = 0;
+constexpr std::size_t scatter_stream = 1;
 
-  build.stage("gather_tokens");
-  if (moe.shared_width > 0) build_shared(build, moe, input);
-  build.forward_beside(build.collective("gather_tokens", CollectiveKind::all_gather, axes, tokens,
-                                        {input}, {"all_tokens"}));
-  build.forward_beside(build.collective("gather_logits", CollectiveKind::all_gather, axes, logits,
-                                        {"router_logits"}, {"all_logits"}));
-  build.backward_beside(build.collective("reduce_tokens", CollectiveKind::reduce_scatter, axes,
-                                         tokens, {"d_all_tokens"}, {"d_" + input}));
-  build.backward_beside(build.collective("reduce_logits", CollectiveKind::reduce_scatter, axes,
-                                         logits, {"d_all_logits"}, {"d_router_logits"}));
-  Names chosen_by;
-  if (moe.score != MoeMlp::Score::softmax) {
+class Ring {
+ public:
+  Ring(LayerBuilder& build, const MoeMlp& moe, const std::string& input)
+      : build_(build), moe_(moe), input_(input) {
+    chunks_ = build.plan().config.integer("num_moe_token_chunks");
+    barrier_ = build.plan().config.boolean("moe_chunk_barrier");
+    tokens_ = build.T() / chunks_;
+    group_tokens_ = checked_multiply(build.plan().mesh.size("expert"), tokens_, "group's tokens");
+    rows_ = ring_rows(build, moe, tokens_);
+    build.activation("routed_out", build.T(), D());
+    for (std::int64_t c = 0; c < chunks_; ++c) declare(c);
+  }
+
+  void whole() {
+    build_.stage("gather_tokens");
+    if (moe_.shared_width > 0) build_shared(build_, moe_, input_);
+    gather(0);
+    build_.stage("permute");
+    permute(0);
+    experts(0);
+    build_.stage("unpermute");
+    unpermute(0);
+    build_.stage("reduce_outputs");
+    scatter(0);
+  }
+
+  void pipelined() {
+    build_.stage("chunked_experts");
+    if (moe_.shared_width > 0) build_shared(build_, moe_, input_);
+    for (std::int64_t c = 0; c < chunks_; ++c) {
+      gather(c);
+      permute(c);
+      experts(c);
+      unpermute(c);
+      scatter(c);
+    }
+  }
+
+ private:
+  std::int64_t D() const { return build_.plan().model.emb_dim; }
+  bool in_chunks() const { return chunks_ > 1; }
+  bool chosen_by_scores() const { return moe_.score != MoeMlp::Score::softmax; }
+  bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
+
+  // "@2" of what chunk 2 has to itself, and of what it shares with every other chunk.
+  std::string own(const std::string& name, std::int64_t c) const {
+    return in_chunks() ? fmt::format("{}@{}", name, c) : name;
+  }
+  std::string turn(const std::string& name, std::int64_t c) const {
+    return in_chunks() ? fmt::format("{}@{}", name, c % 2) : name;
+  }
+
+  void declare(std::int64_t c) {
+    build_.activation(turn("all_tokens", c), group_tokens_, D());
+    build_.activation(turn("all_logits", c), group_tokens_, moe_.experts, gate_type(build_));
+    if (chosen_by_scores())
+      build_.activation(turn("all_scores", c), group_tokens_, moe_.experts, gate_type(build_));
+    if (hashed()) build_.activation(turn("all_ids", c), group_tokens_, 1, DType::int32);
+    build_.activation(turn("partial_out", c), group_tokens_, D());
+  }
+
+  OpTemplate collective(const char* name, std::int64_t c, CollectiveKind kind, std::int64_t columns,
+                        DType type, Names reads, Names writes, std::size_t stream) const {
+    const Bytes payload =
+        Bytes(checked_product({group_tokens_, columns, element_bytes(type)}, "gathered tokens"));
+    OpTemplate op = build_.collective(own(name, c), kind, {"expert"}, payload, std::move(reads),
+                                      std::move(writes));
+    op.stream = stream;
+    return op;
+  }
+
+  // Puts a transfer beside the core. The backward pass begins with the last chunk.
+  void forward(OpTemplate op) { build_.forward_beside(std::move(op)); }
+  void backward_first(OpTemplate op) { build_.backward_beside_first(std::move(op)); }
+
+  void gather(std::int64_t c) {
+    const DType type = build_.plan().training.activations;
+    constexpr auto all_gather = CollectiveKind::all_gather;
+    constexpr auto reduce_scatter = CollectiveKind::reduce_scatter;
+    OpTemplate tokens = collective("gather_tokens", c, all_gather, D(), type, {input_},
+                                   {turn("all_tokens", c)}, gather_stream);
+    // The buffer is free when the chunk before the last has been sorted.
+    if (c >= 2) tokens.after = {own("permute", c - 2)};
+    if (c >= 1 && barrier_) tokens.after.push_back(own("reduce_outputs", c - 1));
+    forward(std::move(tokens));
+    forward(collective("gather_logits", c, all_gather, moe_.experts, gate_type(build_),
+                       {"router_logits"}, {turn("all_logits", c)}, gather_stream));
     // Scores before the bias travel beside the biased ones that choose; only one of the two has a
     // gradient.
-    chosen_by.emplace_back("all_scores");
-    build.activation("all_scores", P * T, moe.experts);
-    build.forward_beside(build.collective("gather_scores", CollectiveKind::all_gather, axes, logits,
-                                          {"router_logits"}, {"all_scores"}));
+    if (chosen_by_scores())
+      forward(collective("gather_scores", c, all_gather, moe_.experts, gate_type(build_),
+                         {"router_logits"}, {turn("all_scores", c)}, gather_stream));
+    if (hashed())
+      forward(collective("gather_token_ids", c, all_gather, 1, DType::int32, {},
+                         {turn("all_ids", c)}, gather_stream));
+    // Backward: the same way back.
+    OpTemplate token_sums =
+        collective("reduce_tokens", c, reduce_scatter, D(), type, {"d_" + turn("all_tokens", c)},
+                   {"d_" + input_}, scatter_stream);
+    OpTemplate logit_sums =
+        collective("reduce_logits", c, reduce_scatter, moe_.experts, gate_type(build_),
+                   {"d_" + turn("all_logits", c)}, {"d_router_logits"}, scatter_stream);
+    if (in_chunks()) {
+      token_sums.after = {own("permute_back", c)};
+      logit_sums.after = {own("route_back", c)};
+    }
+    backward_first(std::move(logit_sums));
+    backward_first(std::move(token_sums));
   }
-  if (moe.routing == MoeMlp::Routing::hash) {
-    chosen_by.emplace_back("all_ids");
-    build.activation("all_ids", P * T, 1, DType::int32);
-    build.forward_beside(build.collective("gather_token_ids", CollectiveKind::all_gather, axes,
-                                          Bytes(checked_multiply(4, P * T, "token ids")), {},
-                                          {"all_ids"}));
+
+  void permute(std::int64_t c) {
+    Names beside;
+    if (chosen_by_scores()) beside.push_back(turn("all_scores", c));
+    if (hashed()) beside.push_back(turn("all_ids", c));
+    build_choice(build_, moe_, group_tokens_, turn("all_logits", c), beside, tag(c));
+    const std::string last_gather = hashed()             ? "gather_token_ids"
+                                    : chosen_by_scores() ? "gather_scores"
+                                                         : "gather_logits";
+    if (in_chunks()) build_.last_forward().after = {own(last_gather, c)};
+    build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
+    build_.vector(own("permute", c), {}, {turn("all_tokens", c), own("routing", c)},
+                  {own("rows_in", c)}, {}, {turn("all_tokens", c)});
+    // The buffer of its result is free when the chunk before the last in this pass has returned.
+    if (c + 2 < chunks_) build_.first_backward().after = {own("reduce_tokens", c + 2)};
   }
-  build.stage("permute");
-  build_choice(build, moe, P * T, "all_logits", "routing", chosen_by);
-  const std::int64_t moved = moved_rows(build, n, P * n);
-  build.padded_activation("rows_in", P * n, moved, D);
-  build.vector("permute", {}, {"all_tokens", "routing"}, {"rows_in"}, {}, {"all_tokens"});
-  build_experts(build, moe, n, P * n);
-  build.padded_activation("rows_out", P * n, moved, D);
-  build.stage("unpermute");
-  build.vector("unpermute", {}, {"rows_out", "routing"}, {"partial_out"}, {"rows_out", "routing"},
-               {"rows_out", "routing"});
-  build.stage("reduce_outputs");
-  build.forward_beside(build.collective("reduce_outputs", CollectiveKind::reduce_scatter, axes,
-                                        tokens, {"partial_out"}, {"routed_out"}));
-  build.backward_beside(build.collective("gather_gradients", CollectiveKind::all_gather, axes,
-                                         tokens, {"d_routed_out"}, {"d_partial_out"}));
+
+  void experts(std::int64_t c) {
+    // The backward pass begins with the last chunk, whose gradients are the first.
+    build_experts(build_, moe_, {rows_, tag(c), c + 1 < chunks_, in_chunks()});
+    build_.padded_activation(own("rows_out", c), rows_.buffer, rows_.moved, D());
+  }
+
+  void unpermute(std::int64_t c) {
+    const Names read{own("rows_out", c), own("routing", c)};
+    build_.vector(own("unpermute", c), {}, read, {turn("partial_out", c)}, read, read);
+    if (in_chunks()) build_.first_backward().after = {own("gather_gradients", c)};
+    if (c >= 2) build_.last_forward().after = {own("reduce_outputs", c - 2)};
+  }
+
+  void scatter(std::int64_t c) {
+    const DType type = build_.plan().training.activations;
+    OpTemplate sums = collective("reduce_outputs", c, CollectiveKind::reduce_scatter, D(), type,
+                                 {turn("partial_out", c)}, {"routed_out"}, scatter_stream);
+    OpTemplate gradients =
+        collective("gather_gradients", c, CollectiveKind::all_gather, D(), type, {"d_routed_out"},
+                   {"d_" + turn("partial_out", c)}, gather_stream);
+    if (in_chunks()) sums.after = {own("unpermute", c)};
+    if (c + 2 < chunks_) gradients.after = {own("unpermute_back", c + 2)};
+    if (c + 1 < chunks_ && barrier_) gradients.after.push_back(own("reduce_logits", c + 1));
+    forward(std::move(sums));
+    backward_first(std::move(gradients));
+  }
+
+  std::string tag(std::int64_t c) const { return own("", c); }
+
+  LayerBuilder& build_;
+  const MoeMlp& moe_;
+  const std::string& input_;
+  std::int64_t chunks_ = 1;
+  bool barrier_ = false;
+  std::int64_t tokens_ = 0;        // of one chunk
+  std::int64_t group_tokens_ = 0;  // of one chunk, of all P devices
+  ExpertRows rows_;                // of one chunk
+};
+
+}  // namespace
+
+void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+  Ring ring(build, moe, input);
+  if (build.plan().config.integer("num_moe_token_chunks") > 1) {
+    ring.pipelined();
+  } else {
+    ring.whole();
+  }
 }
 
 }  // namespace meshsim

@@ -17,6 +17,11 @@ Names gradients_of(const Names& names) {
   return gradients;
 }
 
+std::string with_suffix(const std::string& name, const char* suffix) {
+  const std::size_t chunk = name.find('@');
+  return name.substr(0, chunk) + suffix + (chunk == std::string::npos ? "" : name.substr(chunk));
+}
+
 FlopCount flops_of(const std::vector<Matmul>& matmuls) {
   FlopCount flops;
   for (const Matmul& p : matmuls)
@@ -141,6 +146,10 @@ void LayerBuilder::backward_beside(OpTemplate op) {
   current().backward_beside.push_back(std::move(op));
 }
 
+void LayerBuilder::backward_beside_first(OpTemplate op) {
+  current().backward_beside.insert(current().backward_beside.begin(), std::move(op));
+}
+
 std::size_t LayerBuilder::weight(const std::string& name) const {
   for (std::size_t i = 0; i < layer_.weights.size(); ++i) {
     if (layer_.weights[i].name == name) return i;
@@ -199,9 +208,9 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
   }
   Names reads = in;
   for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
-  backward(compute(name + "_dw", OpKind::matmul, std::move(weight_gradient), flops,
+  backward(compute(with_suffix(name, "_dw"), OpKind::matmul, std::move(weight_gradient), flops,
                    std::move(reads), {}, {}, weights));
-  backward(compute(name + "_dx", OpKind::matmul, std::move(input_gradient), flops,
+  backward(compute(with_suffix(name, "_dx"), OpKind::matmul, std::move(input_gradient), flops,
                    gradients_of(out), gradients_of(in), weights));
   forward(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights));
 }
@@ -209,8 +218,12 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
 void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
                                   const std::string& in, const Names& out,
                                   std::vector<Matmul> matmuls, std::int64_t experts,
-                                  std::int64_t tile) {
+                                  std::int64_t tile, bool adds) {
   const FlopCount flops = flops_of(matmuls);
+  Bytes sum;  // of the gradients so far
+  for (const std::string& w : weights) {
+    if (adds) sum += layer_.weights[weight(w)].local_gradient;
+  }
   const auto grouped = [&](std::string op_name, std::vector<Matmul> shapes, Names reads,
                            Names writes, const Names& read_weights, const Names& gradients) {
     OpTemplate op = compute(std::move(op_name), OpKind::grouped_matmul, std::move(shapes), flops,
@@ -223,10 +236,14 @@ void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
   for (const Matmul& p : matmuls) input_gradient.push_back({p.count, p.m, p.n, p.k});
   forward(grouped(name, matmuls, {in}, out, weights, {}));
   Names reads = gradients_of(out);
-  backward(grouped(name + "_dx", std::move(input_gradient), reads, {"d_" + in}, weights, {}));
+  backward(grouped(with_suffix(name, "_dx"), std::move(input_gradient), reads, {"d_" + in}, weights,
+                   {}));
   reads.push_back(in);
   // dW of each expert contracts its own rows: tiles run over the same rows as forward.
-  backward(grouped(name + "_dw", std::move(matmuls), std::move(reads), {}, {}, weights));
+  OpTemplate dw =
+      grouped(with_suffix(name, "_dw"), std::move(matmuls), std::move(reads), {}, {}, weights);
+  std::get<Compute>(dw.work).hbm_bytes += sum;
+  backward(std::move(dw));
 }
 
 void LayerBuilder::vector(const std::string& name, const Names& weights, const Names& in,
@@ -236,8 +253,8 @@ void LayerBuilder::vector(const std::string& name, const Names& weights, const N
   if (of.empty()) return;
   Names reads = kept;
   for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
-  backward(compute(name + "_back", OpKind::elementwise, {}, model_flops * 2, std::move(reads),
-                   gradients_of(of), weights, weights));
+  backward(compute(with_suffix(name, "_back"), OpKind::elementwise, {}, model_flops * 2,
+                   std::move(reads), gradients_of(of), weights, weights));
 }
 
 }  // namespace meshsim

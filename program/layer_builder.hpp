@@ -39,10 +39,11 @@ class LayerBuilder {
   void linear(const std::string& name, const Names& weights, const Names& in, const Names& out,
               std::vector<Matmul> matmuls, std::optional<FlopCount> model_flops = {});
 
-  // Routed rows: `model_rows` of the mathematics, spread over `experts` local experts.
+  // Routed rows, spread over `experts` local experts. `adds`: the gradients of the weights are read
+  // as well, and added to.
   void grouped_linear(const std::string& name, const Names& weights, const std::string& in,
                       const Names& out, std::vector<Matmul> matmuls, std::int64_t experts,
-                      std::int64_t tile);
+                      std::int64_t tile, bool adds = false);
 
   // Bandwidth-bound work. Backward reads `kept` and the gradients of `out`, and writes those of
   // `gradients_of`.
@@ -55,6 +56,11 @@ class LayerBuilder {
   void forward_beside(OpTemplate op);
   void backward(OpTemplate op);
   void backward_beside(OpTemplate op);
+  void backward_beside_first(OpTemplate op);  // before those that the stage already has
+
+  // The last operation of the stage's main branch, in either pass, to say what it waits for.
+  OpTemplate& last_forward() { return current().forward.back(); }
+  OpTemplate& first_backward() { return current().backward.front(); }
 
   // Work whose HBM bytes are those that it touches of what it reads and writes.
   OpTemplate compute(std::string name, OpKind kind, std::vector<Matmul> matmuls,
@@ -75,6 +81,8 @@ class LayerBuilder {
   LayerTemplate layer_;
 };
 
+// `name` with `suffix` before its chunk: "gmm_up_dw@2".
+std::string with_suffix(const std::string& name, const char* suffix);
 // "d_" + each name.
 Names gradients_of(const Names& names);
 FlopCount flops_of(const std::vector<Matmul>& matmuls);

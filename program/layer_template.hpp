@@ -5,6 +5,9 @@
 // a template gives each symbol a buffer. Because backward operations say what they read, it follows
 // which results must be kept, which operations a rematerialised layer repeats, and which of those
 // are dead code.
+//
+// Where a layer works chunk by chunk, "@2" at the end of a name tells the chunks apart: of symbols,
+// and of operations, whose leaves are named without it.
 #pragma once
 
 #include <map>

@@ -121,8 +121,9 @@ std::map<std::string, Kept> kept_symbols(const RematPolicy& policy, const LayerT
     for (const std::string& symbol : residuals(layer)) kept[symbol] = Kept::on_device;
     return kept;
   }
-  for (const auto& [symbol, where] : policy.symbols) {
-    if (layer.symbols.contains(symbol)) kept[symbol] = where;
+  for (const auto& [symbol, unused] : layer.symbols) {
+    const auto found = policy.symbols.find(symbol.substr(0, symbol.find('@')));  // of any chunk
+    if (found != policy.symbols.end()) kept[symbol] = found->second;
   }
   return kept;
 }

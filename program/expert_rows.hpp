@@ -1,0 +1,37 @@
+// How many rows each strategy moves and multiplies: the one place that knows.
+//
+//   T tokens of one device   k choices of each   n = T k slots   P expert-parallel devices
+//   E experts, E / P here    f = ragged_buffer_factor (> 0: buffers of int(n f) rows)
+//
+// Routing is balanced: every device receives as many rows as it sends.
+#pragma once
+
+#include <cstdint>
+
+#include "program/layer_builder.hpp"
+
+namespace meshsim {
+
+// Of one exchange: a layer, a token chunk or a microbatch.
+struct ExpertRows {
+  std::int64_t slots;   // of the device's own tokens: what it sends
+  std::int64_t routed;  // that the local experts multiply
+  std::int64_t buffer;  // of the buffers that hold them, padding included
+  std::int64_t moved;   // that a permutation of such a buffer touches
+};
+
+// Every expert is here: n rows, and nothing is padded.
+ExpertRows local_rows(const MoeMlp& moe, std::int64_t tokens);
+
+// The receive buffer takes whatever routing sends, or n f rows.
+//   A token puts at most min(k, E/P) of its slots on one device: n min(P, E/k) rows in all.
+ExpertRows ragged_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
+
+// The slots of all P devices are sorted, those of the local experts multiplied: P n rows, or n f.
+ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
+
+// dense_matmul with capacity_factor c > 0: each sequence of S tokens has C places for each expert.
+//   C = int(max(ceil(S k / E) c, c))
+std::int64_t capacity(const LayerBuilder& build, const MoeMlp& moe);
+
+}  // namespace meshsim
