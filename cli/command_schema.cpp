@@ -18,7 +18,7 @@ void add_schema(CLI::App& app, int& result) {
   command
       ->add_option(
           "report", *name,
-          "plan (fit, simulate), what-if, collective, model, models, topology, config, moe-run or "
+          "plan (fit, simulate), what-if, validate, collective, model, models, topology, config, moe-run or "
           "moe-check; report: any of them")
       ->required()
       ->type_name("NAME");

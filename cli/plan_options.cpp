@@ -30,8 +30,7 @@ Node list_of(const std::vector<std::string>& texts, const char* flag) {
   return list;
 }
 
-Node features(const std::vector<std::string>& assignments) {
-  constexpr const char* flag = "--software";
+Node features(const std::vector<std::string>& assignments, const char* flag) {
   Node mapping;
   mapping.kind = Node::Kind::mapping;
   mapping.where = {fmt::format("<command line> {}", flag)};
@@ -84,7 +83,8 @@ PlanRequest PlanOptions::request() const {
   put("routing", "--routing", routing);
   put("hash_table", "--hash-table", hash_table);
   put("token_law", "--token-law", token_law);
-  if (!software.empty()) request.own["software"] = features(software);
+  if (!software.empty()) request.own["software"] = features(software, "--software");
+  if (!moe_block.empty()) request.own["moe_block"] = features(moe_block, "--moe-block");
   if (!allow.empty()) request.own["allow"] = list_of(allow, "--allow");
   return request;
 }
@@ -96,6 +96,11 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
   command.add_option("--slice-shape", options->slice_shape, "the physical torus, e.g. 4x8x8")
       ->type_name("SHAPE");
   command.add_option("--software", options->software, "a feature of the run's XLA settings")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  command
+      .add_option("--moe-block", options->moe_block,
+                  "one MoE layer alone: dispatch_variant, shared_expert_mlp_dim")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
   command.add_option("--routing", options->routing, "balanced")->type_name("LAW");

@@ -32,8 +32,10 @@ const std::vector<std::string> software_features{"sparsecore_offload",
                                                  "stack",
                                                  "flag_groups"};
 
-const std::vector<std::string> own_keys{"slice_shape", "software",   "allow",
-                                        "routing",     "hash_table", "token_law"};
+const std::vector<std::string> own_keys{"slice_shape", "software",  "allow",    "routing",
+                                        "hash_table",  "token_law", "moe_block"};
+
+const std::vector<std::string> block_keys{"dispatch_variant", "shared_expert_mlp_dim"};
 
 bool one_of(const Node& value, std::initializer_list<const char*> choices, std::string& what) {
   std::string names;
@@ -43,6 +45,33 @@ bool one_of(const Node& value, std::initializer_list<const char*> choices, std::
   }
   what = fmt::format("must be one of {} (got {})", names, described(value));
   return false;
+}
+
+bool is_moe_block(const Node& value, std::string& what, std::string& hint) {
+  if (value.kind != Node::Kind::mapping) {
+    what = fmt::format("must be a mapping (got {})", described(value));
+    return false;
+  }
+  for (const Member& member : value.members) {
+    if (member.key == "dispatch_variant") {
+      if (!one_of(member.value, {"ring_legacy", "ring", "ragged_a2a"}, what)) {
+        what = "dispatch_variant " + what;
+        return false;
+      }
+    } else if (member.key == "shared_expert_mlp_dim") {
+      const auto width = parse_integer(member.value.text);
+      if (member.value.kind != Node::Kind::scalar || !width || width.value() < 1) {
+        what = fmt::format("shared_expert_mlp_dim must be an integer of at least 1 (got {})",
+                           described(member.value));
+        return false;
+      }
+    } else {
+      what = fmt::format("{} is not known of a MoE block", in_quotes(member.key));
+      hint = did_you_mean(member.key, block_keys);
+      return false;
+    }
+  }
+  return true;
 }
 
 bool is_shape(const Node& value, std::string& what) {
@@ -76,6 +105,7 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
   if (key == "routing") fine = one_of(value, {"balanced"}, what);
   if (key == "hash_table") fine = one_of(value, {"zeros", "random", "md5"}, what);
   if (key == "token_law") fine = one_of(value, {"uniform"}, what);
+  if (key == "moe_block") fine = is_moe_block(value, what, hint);
   if (key == "allow") {
     const std::vector<std::string> ids = liftable_refusals();
     fine = value.kind == Node::Kind::sequence;

@@ -100,6 +100,22 @@ Training training_of(const ResolvedConfig& config, std::int64_t devices) {
   return t;
 }
 
+// Micro-benchmarks state the variant; without one it is what the plan's keys would give.
+std::optional<MoeBlock> moe_block_of(const ModelSpec& model, const ResolvedConfig& config) {
+  if (!model.config.single_moe_block) return {};
+  MoeBlock block;
+  if (!config.boolean("use_ring_of_experts")) block.dispatch = DispatchVariant::ragged_a2a;
+  const auto own = config.own.find("moe_block");
+  if (own == config.own.end()) return block;
+  if (const Node* stated = own->second.value.find("dispatch_variant")) {
+    for (const DispatchVariant variant :
+         {DispatchVariant::ring_legacy, DispatchVariant::ring, DispatchVariant::ragged_a2a}) {
+      if (stated->text == name(variant)) block.dispatch = variant;
+    }
+  }
+  return block;
+}
+
 ExpertAxes expert_axes_of(const ResolvedConfig& config) {
   if (config.boolean("shard_exp_on_fsdp")) return ExpertAxes::experts_on_fsdp;
   if (config.boolean("use_2d_fsdp_sharding")) return ExpertAxes::fsdp_2d;
@@ -157,6 +173,15 @@ ScanLayout layout_of(Plan& plan) {
 
 }  // namespace
 
+std::string_view name(DispatchVariant variant) {
+  switch (variant) {
+    case DispatchVariant::ring_legacy: return "ring_legacy";
+    case DispatchVariant::ring: return "ring";
+    case DispatchVariant::ragged_a2a: return "ragged_a2a";
+  }
+  return "";
+}
+
 ModelRequest make_model_request(const PlanRequest& request) {
   ModelRequest result;
   result.config = resolve_config(request);
@@ -177,6 +202,7 @@ Plan make_plan(const PlanRequest& request) {
   plan.scan_axis = plan.config.integer("param_scan_axis");
   plan.training = training_of(plan.config, plan.devices());
   plan.expert_axes = expert_axes_of(plan.config);
+  plan.moe_block = moe_block_of(plan.model, plan.config);
   if (const auto allow = plan.config.own.find("allow"); allow != plan.config.own.end()) {
     for (const Node& id : allow->second.value.items) plan.allowed.push_back(id.text);
   }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model_specs/inventory.hpp"
@@ -33,6 +35,14 @@ struct Training {
   bool optimizer_over_data = false;  // optimizer state is split over the data axis as well
 };
 
+// How tokens reach their experts where one MoE block is run alone.
+enum class DispatchVariant { ring_legacy, ring, ragged_a2a };
+std::string_view name(DispatchVariant variant);
+
+struct MoeBlock {
+  DispatchVariant dispatch = DispatchVariant::ring;
+};
+
 struct Plan {
   ResolvedConfig config;
   ModelSpec model;
@@ -44,6 +54,7 @@ struct Plan {
   std::int64_t scan_axis = 1;
   Training training;
   ExpertAxes expert_axes = ExpertAxes::by_expert;
+  std::optional<MoeBlock> moe_block;     // the step is one MoE layer alone
   std::vector<std::string> allowed;      // refusals that the user lifts, met or not
   std::vector<std::string> lifted;       // those of them that the plan met
   std::vector<std::string> assumptions;  // for the report

@@ -81,6 +81,7 @@ class Resolver {
     check_model_conflicts();
     faults_.throw_if_any();
     merge_rules();
+    single_out_moe_block();
     finish_model();
     for (auto& [key, setting] : settings_) config_.settings.push_back(std::move(setting));
     return std::move(config_);
@@ -279,6 +280,27 @@ class Resolver {
     merged.items.insert(merged.items.end(), stated.value.items.begin(), stated.value.items.end());
     merged.where = stated.value.where;
     stated.value = std::move(merged);
+  }
+
+  // A MoE block alone is a form of the model, as its own file would state it.
+  void single_out_moe_block() {
+    const auto block = config_.own.find("moe_block");
+    if (block == config_.own.end()) return;
+    const Node& stated = block->second.value;
+    Node alone;
+    alone.kind = Node::Kind::scalar;
+    alone.text = "true";
+    alone.where = stated.where;
+    put_in_model("single_moe_block", alone);
+    if (const Node* width = stated.find("shared_expert_mlp_dim")) {
+      put_in_model("shared_expert_mlp_dim", *width);
+    }
+  }
+
+  void put_in_model(const std::string& key, const Node& value) {
+    std::vector<Member>& members = config_.model.meshsim.members;
+    std::erase_if(members, [&](const Member& member) { return member.key == key; });
+    members.push_back({key, value.where, value});
   }
 
   // The model is built from the final values of its keys, whoever set them.

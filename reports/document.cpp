@@ -14,15 +14,6 @@ namespace {
 
 constexpr std::string_view schema_root = "https://meshsim.dev/schema/";
 
-std::string sha256(const std::string& text) {
-  std::array<unsigned char, 32> digest{};
-  unsigned int length = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr);
-  std::string hex;
-  for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
-  return hex;
-}
-
 std::string canonical_text(const ResolvedConfig& config) {
   std::string text;
   for (const Setting& setting : config.settings) {
@@ -43,6 +34,15 @@ void refuse_non_finite(const Json& value) {
 }
 
 }  // namespace
+
+std::string sha256(const std::string& text) {
+  std::array<unsigned char, 32> digest{};
+  unsigned int length = 0;
+  EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr);
+  std::string hex;
+  for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
 
 Json report_head(std::string_view kind) {
   return {{"$schema", fmt::format("{}{}/1", schema_root, kind)},

@@ -21,6 +21,9 @@ Json report_head(std::string_view kind);
 // key's final value, so that equal plans have equal hashes whoever set the keys.
 Json provenance(const ResolvedConfig& config);
 
+// The SHA-256 of `text` in hexadecimal.
+std::string sha256(const std::string& text);
+
 // Every key: {"value", "origin"}; secrets are redacted.
 Json resolved_json(const ResolvedConfig& config);
 

@@ -6,7 +6,7 @@
 
 namespace meshsim {
 
-// The schema of "plan", "model", "models", "topology" or "config"; "report" accepts any of them.
+// The schema of "plan", "model", "models", "topology", "validate"...; "report" accepts any of them.
 // Throws Error(invalid_input) for another name.
 std::string report_schema(std::string_view name);
 

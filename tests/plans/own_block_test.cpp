@@ -85,3 +85,14 @@ TEST_CASE("slice_shape: the torus where it is not the name's own", "[plans][own]
   CHECK_THAT(refusal([&] { with_shape("4x4x4", llama()); }).what(),
              Contains("meshsim.slice_shape: 4x4x4 has 64 chips, but v5p-64 has 32"));
 }
+
+TEST_CASE("a MoE block alone", "[plans][own]") {
+  CHECK(fault("moe_block", "{dispatch_variant: ring_legacy, shared_expert_mlp_dim: 64}").empty());
+  CHECK_THAT(fault("moe_block", "ring"), Contains("must be a mapping (got 'ring')"));
+  CHECK_THAT(
+      fault("moe_block", "{dispatch_variant: rink}"),
+      Contains("dispatch_variant must be one of ring_legacy, ring, ragged_a2a (got 'rink')"));
+  CHECK_THAT(fault("moe_block", "{shared_expert_mlp_dim: 0}"), Contains("at least 1 (got '0')"));
+  CHECK_THAT(fault("moe_block", "{dispatch_varian: ring}"),
+             Contains("did you mean dispatch_variant?"));
+}

@@ -1,0 +1,196 @@
+#include "studies/validate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "studies/neighbours.hpp"
+#include "topologies/chip.hpp"
+
+namespace meshsim {
+namespace {
+
+using Rows = std::vector<const ValidationRow*>;
+
+double in_gib_of(Bytes bytes) { return bytes / gib; }
+
+void refuse(ValidationRow& row, const Error& error) {
+  const Diagnostic& fault = error.diagnostics().front();
+  row.status = RowStatus::refused;
+  row.reason = fault.key.empty() ? fault.what : fault.key + ": " + fault.what;
+}
+
+void add_memory(const Evaluation& evaluation, const Measured& measured, ValidationRow& row) {
+  const TrainingState& state = evaluation.state;
+  row.arguments_gib = {in_gib_of(state.arguments()), measured.arguments_gib};
+  row.temp_gib.measured = measured.temp_gib;
+  // What a compiler says that it needed is the same sum as what it says that it uses.
+  row.total_gib.measured = measured.total_gib ? measured.total_gib : measured.oom_needed_gib;
+  row.oom_measured = measured.oom_at_compile;
+  if (!evaluation.step) return;
+  row.temp_gib.predicted = in_gib_of(evaluation.temp());
+  row.total_gib.predicted =
+      in_gib_of(state.arguments() + state.output() - state.alias() + evaluation.temp());
+  row.peak_bytes = evaluation.peak().value();
+  row.oom_predicted = evaluation.peak() > evaluation.hbm_usable();
+}
+
+ValidationRow row_of(const PublishedRun& run, Fidelity fidelity) {
+  ValidationRow row;
+  row.id = run.id;
+  row.family = run.family;
+  row.kind = run.kind;
+  row.model = run.model;
+  row.chip = run.chip;
+  row.quality = run.quality;
+  row.ablation = run.ablation;
+  row.step_time_s.measured = run.measured.step_time_s;
+  row.oom_measured = run.measured.oom_at_compile;
+  if (!run.not_modelled.empty()) {
+    row.status = RowStatus::not_modelled;
+    row.reason = run.not_modelled;
+    return row;
+  }
+  row.command = command_of(run.request, "simulate");
+  try {
+    const Plan plan = make_plan(run.request);
+    const std::string& chip = plan.topology.slice.chip->name;
+    if (find_chip(run.chip).name != chip) {
+      throw Error(
+          ErrorKind::invalid_input,
+          Diagnostic{
+              {}, "chip", fmt::format("is {}, but the plan runs on {}", run.chip, chip), {}});
+    }
+    const Evaluation evaluation = evaluate(plan, fidelity);
+    add_memory(evaluation, run.measured, row);
+    if (evaluation.step) {
+      row.step_time_s.predicted = seconds(evaluation.step->timeline.total);
+    } else {
+      row.status = RowStatus::not_modelled;
+      row.reason = evaluation.not_modelled.front();
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid_input) throw;
+    refuse(row, error);
+  }
+  return row;
+}
+
+// A row that only was compiled has no step time.
+Rows with_step_time(const Rows& rows) {
+  Rows timed;
+  for (const ValidationRow* row : rows) {
+    if (row->step_time_s.error()) timed.push_back(row);
+  }
+  return timed;
+}
+
+// Groups in the order of the rows; rows without the label are in none.
+std::vector<std::pair<std::string, Rows>> grouped_by(const Rows& rows,
+                                                     std::string ValidationRow::*label) {
+  std::vector<std::pair<std::string, Rows>> groups;
+  for (const ValidationRow* row : rows) {
+    const std::string& name = row->*label;
+    if (name.empty()) continue;
+    auto found = std::find_if(groups.begin(), groups.end(),
+                              [&](const auto& group) { return group.first == name; });
+    if (found == groups.end()) found = groups.insert(groups.end(), {name, {}});
+    found->second.push_back(row);
+  }
+  return groups;
+}
+
+AblationOrder order_of(const std::string& name, const Rows& rows) {
+  AblationOrder order;
+  order.name = name;
+  order.step_time = statistics_of(rows, &ValidationRow::step_time_s);
+  const Rows timed = with_step_time(rows);
+  order.rows = static_cast<std::int64_t>(timed.size());
+  for (const ValidationRow* slow : timed) {
+    for (const ValidationRow* fast : timed) {
+      if (*slow->step_time_s.measured <= *fast->step_time_s.measured * (1 + ablation_margin))
+        continue;
+      ++order.pairs;
+      if (*slow->step_time_s.predicted > *fast->step_time_s.predicted) {
+        ++order.pairs_in_order;
+      } else {
+        order.out_of_order.push_back(
+            fmt::format("{} was measured slower than {}", slow->id, fast->id));
+      }
+    }
+  }
+  return order;
+}
+
+void summarise(Validation& all) {
+  Rows rows;
+  for (const ValidationRow& row : all.rows) rows.push_back(&row);
+  all.step_time = statistics_of(rows, &ValidationRow::step_time_s);
+  all.arguments = statistics_of(rows, &ValidationRow::arguments_gib);
+  all.total = statistics_of(rows, &ValidationRow::total_gib);
+  for (const auto& [by, label] :
+       {std::pair{"family", &ValidationRow::family}, std::pair{"quality", &ValidationRow::quality},
+        std::pair{"kind", &ValidationRow::kind}}) {
+    for (const auto& [name, group] : grouped_by(rows, label))
+      all.groups.push_back({by, name, statistics_of(group, &ValidationRow::step_time_s)});
+  }
+  for (const auto& [name, group] : grouped_by(rows, &ValidationRow::ablation)) {
+    if (group.size() > 1) all.ablations.push_back(order_of(name, group));
+  }
+  for (const ValidationRow& row : all.rows) {
+    if (!row.oom_measured || !row.oom_predicted) continue;
+    ++all.oom_rows;
+    all.oom_right += *row.oom_measured == *row.oom_predicted ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
+                              Compared ValidationRow::*compared) {
+  ErrorStatistics result;
+  std::vector<double> sizes;
+  double sum = 0;
+  double squares = 0;
+  for (const ValidationRow* row : rows) {
+    const std::optional<double> error = (row->*compared).error();
+    if (!error) continue;
+    sizes.push_back(std::abs(*error));
+    sum += *error;
+    squares += *error * *error;
+    if (result.worst.empty() || std::abs(*error) > std::abs(result.worst_error)) {
+      result.worst = row->id;
+      result.worst_error = *error;
+    }
+  }
+  result.rows = static_cast<std::int64_t>(sizes.size());
+  if (sizes.empty()) return result;
+  const auto n = static_cast<double>(sizes.size());
+  for (const double size : sizes) result.mean_abs += size / n;
+  result.bias = sum / n;
+  if (n > 1) result.spread = std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)));
+  std::sort(sizes.begin(), sizes.end());
+  const std::size_t half = sizes.size() / 2;
+  result.median_abs = sizes.size() % 2 == 1 ? sizes[half] : (sizes[half - 1] + sizes[half]) / 2;
+  return result;
+}
+
+Validation validate(const PublishedRuns& runs, Fidelity fidelity) {
+  Validation all;
+  all.runs_name = runs.name;
+  all.runs_text = runs.text;
+  all.fidelity = name(fidelity);
+  std::set<std::string> missing;
+  for (const PublishedRun& run : runs.runs) {
+    all.rows.push_back(row_of(run, fidelity));
+    if (all.rows.back().status == RowStatus::not_modelled) missing.insert(all.rows.back().reason);
+  }
+  all.not_modelled.assign(missing.begin(), missing.end());
+  summarise(all);
+  return all;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,17 @@
+// Predicted against measured: published runs through the ordinary path.
+#pragma once
+
+#include "reports/validation_report.hpp"
+#include "sim/evaluation.hpp"
+#include "studies/published_runs.hpp"
+
+namespace meshsim {
+
+// Every run becomes a row; one that cannot be predicted says why.
+Validation validate(const PublishedRuns& runs, Fidelity fidelity);
+
+// Over the rows that have both figures of `compared`.
+ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
+                              Compared ValidationRow::*compared);
+
+}  // namespace meshsim
