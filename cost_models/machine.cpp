@@ -25,8 +25,8 @@ std::vector<Efficiency> read_efficiencies() {
     Fields fields(member.value, member.key, faults);
     Efficiency efficiency{member.key, fields.real("value"), fields.text("source")};
     fields.finish();
-    if (!(efficiency.value > 0 && efficiency.value <= 1)) {
-      faults.add({member.where, member.key, "an efficiency lies in (0, 1]", {}});
+    if (!(efficiency.value > 0)) {
+      faults.add({member.where, member.key, "a constant is positive", {}});
     }
     all.push_back(std::move(efficiency));
   }
@@ -39,6 +39,18 @@ double efficiency(const std::vector<Efficiency>& all, std::string_view name) {
     if (one.name == name) return one.value;
   }
   throw std::logic_error(fmt::format("no efficiency {}", name));
+}
+
+// Operations per second of a device's vector units: 8 sublanes x 128 lanes x 4 slots a cycle and
+// core. The clock is published or follows from the peak of the MXUs.
+double vector_rate(const Chip& chip) {
+  const auto cores = static_cast<double>(chip.tensor_cores.value);
+  const auto size = static_cast<double>(chip.mxu_size.value);
+  const double clock =
+      chip.clock_hz ? chip.clock_hz->value
+                    : chip.peak_bf16.value.value() /
+                          (2 * size * size * cores * static_cast<double>(chip.mxus_per_core.value));
+  return 8 * 128 * 4 * clock * cores / static_cast<double>(chip.devices_per_chip.value);
 }
 
 }  // namespace
@@ -89,9 +101,22 @@ Machine machine_of(const Plan& plan) {
   machine.efficiencies = read_efficiencies();
   machine.matmul_peak = per_device(chip, chip.peak_bf16.value);
   machine.matmul = machine.matmul_peak * efficiency(machine.efficiencies, "matmul");
+  machine.grouped_share = efficiency(machine.efficiencies, "grouped_matmul") /
+                          efficiency(machine.efficiencies, "matmul");
+  if (chip.peak_int8) machine.int8_speedup = chip.peak_int8->value / chip.peak_bf16.value;
+  if (chip.peak_fp8) machine.fp8_speedup = chip.peak_fp8->value / chip.peak_bf16.value;
   machine.mxu_size = chip.mxu_size.value;
+  machine.vector_rate = vector_rate(chip);
+  machine.softmax_ops = efficiency(machine.efficiencies, "softmax_ops");
+  // The blocks of a grid are shared out over the cores.
+  machine.grid_step =
+      picoseconds_from_seconds(efficiency(machine.efficiencies, "attention_grid_step") /
+                               (static_cast<double>(chip.tensor_cores.value) /
+                                static_cast<double>(chip.devices_per_chip.value)));
   machine.hbm =
       per_device(chip, chip.hbm_bandwidth.value) * efficiency(machine.efficiencies, "hbm");
+  machine.row_gather = machine.hbm * efficiency(machine.efficiencies, "row_gather");
+  machine.scatter_add = BytesPerSecond(efficiency(machine.efficiencies, "scatter_add"));
   machine.ici_link = chip.ici_link_bandwidth->value * efficiency(machine.efficiencies, "ici");
   machine.hop_latency = chip.ici_hop_latency.value;
   if (chip.dcn_bandwidth) machine.dcn = per_device(chip, chip.dcn_bandwidth->value);

@@ -2,6 +2,7 @@
 // axis.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,11 +22,19 @@ struct Efficiency {
 };
 
 struct Machine {
-  FlopsPerSecond matmul;        // sustained
-  FlopsPerSecond matmul_peak;   // of the chip's sheet; MFU is measured against it
+  FlopsPerSecond matmul;       // sustained
+  FlopsPerSecond matmul_peak;  // of the chip's sheet; MFU is measured against it
+  double grouped_share = 1;    // of `matmul` that a grouped product sustains
+  double int8_speedup = 1;     // of products, over bfloat16
+  double fp8_speedup = 1;
   std::int64_t mxu_size = 128;  // K and N of a product are padded to it
-  BytesPerSecond hbm;           // sustained
-  BytesPerSecond ici_link;      // sustained, one link, one direction
+  double vector_rate = 1;       // operations per second of the vector units
+  double softmax_ops = 0;       // vector operations per logit and pass of an attention kernel
+  Picoseconds grid_step;        // of an attention kernel: a fixed time per block
+  BytesPerSecond row_gather{std::numeric_limits<double>::infinity()};   // sustained
+  BytesPerSecond scatter_add{std::numeric_limits<double>::infinity()};  // sustained
+  BytesPerSecond hbm;                                                   // sustained
+  BytesPerSecond ici_link;  // sustained, one link, one direction
   Picoseconds hop_latency;
   BytesPerSecond pcie;            // to or from the host, of one device
   BytesPerSecond dcn;             // one device's share of its host's, each way
@@ -38,6 +47,12 @@ struct Machine {
   };
   std::vector<AxisParts> mesh_axes;
   std::vector<Efficiency> efficiencies;
+
+  double speedup(NumberFormat format) const {
+    return format == NumberFormat::int8  ? int8_speedup
+           : format == NumberFormat::fp8 ? fp8_speedup
+                                         : 1;
+  }
 
   // The parts of the physical axes that a group over `axes` spans. Throws Error(internal) for an
   // unknown axis.

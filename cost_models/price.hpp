@@ -34,10 +34,27 @@ using ResourceTimes = std::array<double, resource_count>;  // picoseconds
 enum class Bound { compute, memory, network, latency };
 std::string_view name(Bound bound);
 
+// What the TensorCore spends its time on. One thing after the other: within a block of a kernel
+// each waits for the one before.
+enum CoreCause : std::size_t {
+  ideal,         // the FLOPs of the mathematics at the chip's peak
+  inefficiency,  // the same FLOPs: what the sustained rate is below the peak
+  tile_waste,    // padded tiles, masked blocks, products that a kernel computes again
+  softmax,       // logits on the vector unit
+  grid_steps,    // starting a block of a kernel
+  row_gather,    // rows moved through an index
+  scatter_add,   // rows added through an unsorted index
+  core_cause_count
+};
+std::string_view name(CoreCause cause);
+
+using CoreTimes = std::array<double, core_cause_count>;  // picoseconds
+
 struct Price {
   Picoseconds duration;
   Bound bound = Bound::latency;
   ResourceTimes times{};  // of each resource, at its full rate
+  CoreTimes core{};       // sums to times[tensor_core]
   Picoseconds latency;
 
   double use(std::size_t resource) const {

@@ -66,38 +66,71 @@ void build_dot_product(LayerBuilder& build, const Core& core) {
       with({"d_context"}, probs_and_keys), gradients_of(probs_and_keys)));
 }
 
-// A flash kernel visits the blocks that hold a visible pair. Backward recomputes the logits: 5
-// products in a fused kernel, 7 in two kernels.
+// The grid of one attention kernel: its blocks, those that hold a visible pair, over all heads.
+struct KernelGrid {
+  BlockShape block;
+  std::int64_t blocks = 0;
+};
+
+KernelGrid kernel_grid(LayerBuilder& build, const Core& core, const char* queries,
+                       const char* keys) {
+  const ResolvedConfig& config = build.plan().config;
+  const std::int64_t S = build.batch().length;
+  const BlockShape block{std::min(S, config.integer(queries)), std::min(S, config.integer(keys))};
+  const std::int64_t visited =
+      visited_blocks(core.visibility, S, block) +
+      (core.ratio == 0 ? 0 : visited_compressed_blocks(core.ratio, S, block));
+  return {block,
+          checked_product({build.batch().sequences, core.heads, visited}, "attention blocks")};
+}
+
+// One kernel over `grid`: per block, `qk` products as wide as the queries' heads and `pv` as wide
+// as the values', and one pass of the logits through the softmax.
+OpTemplate flash_kernel(LayerBuilder& build, const Core& core, std::string name,
+                        const KernelGrid& grid, std::int64_t qk, std::int64_t pv, FlopCount flops,
+                        Names reads, Names writes, const Names& gradients) {
+  const BlockShape& block = grid.block;
+  OpTemplate op = build.compute(
+      std::move(name), OpKind::attention,
+      {{checked_multiply(grid.blocks, qk, "products"), block.queries, core.qk_width, block.keys},
+       {checked_multiply(grid.blocks, pv, "products"), block.queries, block.keys, core.v_width}},
+      flops, std::move(reads), std::move(writes), core.weights, gradients);
+  auto& work = std::get<Compute>(op.work);
+  work.scores = checked_product({grid.blocks, block.queries, block.keys}, "attention scores");
+  work.grid_steps = grid.blocks;
+  return op;
+}
+
+// Flash kernels visit the blocks that hold a visible pair. The backward pass computes the logits
+// again: 5 products in a fused kernel (QK^T, dP, dV, dQ, dK); in two kernels QK^T and dP twice: 4
+// for the gradients of keys and values, 3 for that of the queries.
 void build_flash(LayerBuilder& build, const Core& core) {
   const ResolvedConfig& config = build.plan().config;
   const std::int64_t S = build.batch().length;
-  const std::int64_t products = build.batch().sequences * core.heads;
-  const BlockShape block{std::min(S, config.integer("sa_block_q")),
-                         std::min(S, config.integer("sa_block_kv"))};
-  const std::int64_t blocks =
-      visited_blocks(core.visibility, S, block) +
-      (core.ratio == 0 ? 0 : visited_compressed_blocks(core.ratio, S, block));
-  const std::int64_t count = checked_multiply(products, blocks, "attention blocks");
   const std::int64_t pairs =
       checked_product({build.batch().sequences, visible(core, S), core.heads}, "visible pairs");
-  const FlopCount flops(checked_product({2, pairs, core.qk_width + core.v_width}, "core FLOPs"));
+  const FlopCount qk_flops(checked_product({2, pairs, core.qk_width}, "core FLOPs"));
+  const FlopCount v_flops(checked_product({2, pairs, core.v_width}, "core FLOPs"));
   build.activation("lse", build.T(), core.heads, DType::float32);
 
-  const Matmul logits{count, block.queries, core.qk_width, block.keys};
-  const Matmul values{count, block.queries, block.keys, core.v_width};
   const Names inputs = with(with({"q"}, core.keys), core.extra);
-  build.forward(build.compute("core", OpKind::attention, {logits, values}, flops, inputs,
-                              {"context", "lse"}, core.weights));
+  build.forward(flash_kernel(build, core, "core",
+                             kernel_grid(build, core, "sa_block_q", "sa_block_kv"), 1, 1,
+                             qk_flops + v_flops, inputs, {"context", "lse"}, {}));
+  const Names kept = with(inputs, {"context", "lse", "d_context"});
+  const KernelGrid keys_grid = kernel_grid(build, core, "sa_block_q_dkv", "sa_block_kv_dkv");
   const bool fused =
       config.boolean("use_tokamax_splash") || config.boolean("sa_use_fused_bwd_kernel");
-  // Fused: QK^T, dP, dQ, dK, dV. In two kernels, QK^T and dP are computed twice.
-  const std::int64_t qk_products = fused ? 3 : 4;
-  const std::int64_t v_products = fused ? 2 : 3;
-  build.backward(build.compute("core_back", OpKind::attention,
-                               {{count * qk_products, block.queries, core.qk_width, block.keys},
-                                {count * v_products, block.queries, block.keys, core.v_width}},
-                               flops * 2, with(inputs, {"context", "lse", "d_context"}),
-                               gradients_of(with({"q"}, core.keys)), core.weights, core.weights));
+  if (fused) {
+    build.backward(flash_kernel(build, core, "core_back", keys_grid, 3, 2, (qk_flops + v_flops) * 2,
+                                kept, gradients_of(with({"q"}, core.keys)), core.weights));
+    return;
+  }
+  build.backward(flash_kernel(build, core, "core_back_queries",
+                              kernel_grid(build, core, "sa_block_q_dq", "sa_block_kv_dq"), 2, 1,
+                              qk_flops, kept, {"d_q"}, core.weights));
+  build.backward(flash_kernel(build, core, "core_back_keys", keys_grid, 2, 2,
+                              qk_flops + v_flops * 2, kept, gradients_of(core.keys), {}));
 }
 
 void build_core(LayerBuilder& build, const Core& core) {

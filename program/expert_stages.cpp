@@ -50,11 +50,30 @@ void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
   build.vector("route" + chunk, weights, beside, {routing}, {logits}, {logits});
 }
 
+namespace {
+
+// The tiles that MaxText's keys give to the products of `kernel` ("wi", "wo"). Theirs are named
+// after model dimensions: an up-projection contracts the embedding, a down-projection the hidden
+// width.
+GroupedTiles grouped_tiles(const ResolvedConfig& config, const std::string& kernel) {
+  const auto tile = [&](const std::string& pass, bool contracts_embedding) {
+    const std::string key = kernel + "_tile_" + pass + "_";
+    const std::int64_t embed = config.integer(key + "embed_dim");
+    const std::int64_t mlp = config.integer(key + "mlp_dim");
+    return KernelTile{config.integer(key + "batch_seq"), contracts_embedding ? embed : mlp,
+                      contracts_embedding ? mlp : embed};
+  };
+  const bool up = kernel == "wi";
+  return {tile("fwd", up), tile("dlhs", !up), tile("drhs", up)};
+}
+
+}  // namespace
+
 void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t F = moe.width;
   const std::int64_t local = moe.experts / build.plan().mesh.size("expert");
-  const std::int64_t tile = build.plan().config.integer("wi_tile_fwd_batch_seq");
+  const ResolvedConfig& config = build.plan().config;
   const std::int64_t routed = products.rows.routed;
   const std::int64_t buffer = products.rows.buffer;
   const auto named = [&](const char* name) { return name + products.chunk; };
@@ -65,14 +84,15 @@ void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts&
   if (!products.in_one_stage) build.stage("experts_up");
   build.grouped_linear(named("gmm_up"), up_names(moe_block, moe.up_projections, ""),
                        named("rows_in"), {named("expert_up")}, {{moe.up_projections, routed, D, F}},
-                       local, tile, products.adds);
+                       local, grouped_tiles(config, "wi"), products.adds);
   const Names up_bias =
       moe.expert_bias ? up_names(moe_block, moe.up_projections, "_bias") : Names{};
   build.vector(named("expert_activation"), up_bias, {named("expert_up")}, {named("expert_hidden")},
                {named("expert_up")}, {named("expert_up")});
   if (!products.in_one_stage) build.stage("experts_down");
   build.grouped_linear(named("gmm_down"), {moe_block + "wo"}, named("expert_hidden"),
-                       {named("rows_out")}, {{1, routed, F, D}}, local, tile, products.adds);
+                       {named("rows_out")}, {{1, routed, F, D}}, local, grouped_tiles(config, "wo"),
+                       products.adds);
   if (moe.expert_bias)
     build.vector(named("gmm_down_bias"), {moe_block + "wo_bias"}, {}, {named("rows_out")}, {},
                  {named("rows_out")});

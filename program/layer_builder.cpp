@@ -218,30 +218,33 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
 void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
                                   const std::string& in, const Names& out,
                                   std::vector<Matmul> matmuls, std::int64_t experts,
-                                  std::int64_t tile, bool adds) {
+                                  const GroupedTiles& tiles, bool adds) {
   const FlopCount flops = flops_of(matmuls);
   Bytes sum;  // of the gradients so far
   for (const std::string& w : weights) {
     if (adds) sum += layer_.weights[weight(w)].local_gradient;
   }
-  const auto grouped = [&](std::string op_name, std::vector<Matmul> shapes, Names reads,
-                           Names writes, const Names& read_weights, const Names& gradients) {
+  const auto grouped = [&](std::string op_name, std::vector<Matmul> shapes, KernelTile tile,
+                           Names reads, Names writes, const Names& read_weights,
+                           const Names& gradients) {
     OpTemplate op = compute(std::move(op_name), OpKind::grouped_matmul, std::move(shapes), flops,
                             std::move(reads), std::move(writes), read_weights, gradients);
-    std::get<Compute>(op.work).groups = experts;
-    std::get<Compute>(op.work).group_tile = tile;
+    auto& work = std::get<Compute>(op.work);
+    work.groups = experts;
+    work.tile = tile;
+    work.contracts_rows = !gradients.empty();
     return op;
   };
   std::vector<Matmul> input_gradient;
   for (const Matmul& p : matmuls) input_gradient.push_back({p.count, p.m, p.n, p.k});
-  forward(grouped(name, matmuls, {in}, out, weights, {}));
+  forward(grouped(name, matmuls, tiles.forward, {in}, out, weights, {}));
   Names reads = gradients_of(out);
-  backward(grouped(with_suffix(name, "_dx"), std::move(input_gradient), reads, {"d_" + in}, weights,
-                   {}));
+  backward(grouped(with_suffix(name, "_dx"), std::move(input_gradient), tiles.rows, reads,
+                   {"d_" + in}, weights, {}));
   reads.push_back(in);
   // dW of each expert contracts its own rows: tiles run over the same rows as forward.
-  OpTemplate dw =
-      grouped(with_suffix(name, "_dw"), std::move(matmuls), std::move(reads), {}, {}, weights);
+  OpTemplate dw = grouped(with_suffix(name, "_dw"), std::move(matmuls), tiles.weights,
+                          std::move(reads), {}, {}, weights);
   std::get<Compute>(dw.work).hbm_bytes += sum;
   backward(std::move(dw));
 }

@@ -13,6 +13,11 @@ namespace meshsim {
 
 using Names = std::vector<std::string>;
 
+// The tiles of a grouped product, of the gradient of its rows and of that of its weights.
+struct GroupedTiles {
+  KernelTile forward, rows, weights;
+};
+
 class LayerBuilder {
  public:
   LayerBuilder(const Plan& plan, std::string layer_kind, const std::vector<Tensor>& tensors,
@@ -43,7 +48,7 @@ class LayerBuilder {
   // as well, and added to.
   void grouped_linear(const std::string& name, const Names& weights, const std::string& in,
                       const Names& out, std::vector<Matmul> matmuls, std::int64_t experts,
-                      std::int64_t tile, bool adds = false);
+                      const GroupedTiles& tiles, bool adds = false);
 
   // Bandwidth-bound work. Backward reads `kept` and the gradients of `out`, and writes those of
   // `gradients_of`.

@@ -40,14 +40,29 @@ struct Buffer {
 enum class Pass { forward, recompute, backward, optimizer };
 std::string_view name(Pass pass);
 
+// What the MXU multiplies. float32 products run as one pass of bfloat16, XLA's default precision.
+enum class NumberFormat { bfloat16, int8, fp8 };
+
+// The block of a kernel's grid: m x k of one operand times k x n of the other.
+struct KernelTile {
+  std::int64_t m = 1, k = 1, n = 1;
+};
+
 // Work for the TensorCore.
 struct Compute {
   OpKind kind = OpKind::elementwise;
   std::vector<Matmul> matmuls;  // as executed: masked blocks and unused experts included
   std::int64_t groups = 1;      // grouped_matmul: experts whose rows share `matmuls[i].m`
-  std::int64_t group_tile = 1;  // grouped_matmul: rows of a tile
-  FlopCount model_flops;        // of the mathematics
-  Bytes hbm_bytes;              // read and written
+  KernelTile tile;              // grouped_matmul
+  bool contracts_rows = false;  // grouped_matmul: the rows are summed over, a weight gradient
+  NumberFormat format = NumberFormat::bfloat16;  // of the products' operands
+  std::int64_t element_bytes = 2;                // of an operand
+  FlopCount model_flops;                         // of the mathematics
+  Bytes hbm_bytes;                               // read and written, each operand once
+  Bytes gathered;                                // of hbm_bytes: moved row by row through an index
+  Bytes scatter_added;          // of hbm_bytes: rows added to others through an unsorted index
+  std::int64_t scores = 0;      // attention kernels: logits that pass through the softmax
+  std::int64_t grid_steps = 0;  // attention kernels
 };
 
 enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all };

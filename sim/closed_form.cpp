@@ -39,7 +39,7 @@ class ClosedForm {
 
   Picoseconds add(const Leaf& leaf, std::int64_t times) {
     const Price cost = price(leaf, machine_);
-    parts_.add({leaf.layer_kind, leaf.pass, cause_alone(leaf, cost.bound), cost.duration}, times);
+    parts_.add_alone(leaf, cost, cost.duration, times);
     return cost.duration;
   }
 

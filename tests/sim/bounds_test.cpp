@@ -64,7 +64,14 @@ Needs needs_of(const StepProgram& program, const Machine& machine) {
 }
 
 Machine faster(Machine machine, int what, double by) {
-  if (what == 0) machine.matmul = machine.matmul * by;
+  if (what == 0) {
+    machine.matmul = machine.matmul * by;
+    machine.vector_rate *= by;
+    machine.grid_step =
+        Picoseconds(std::llround(static_cast<double>(machine.grid_step.value()) / by));
+    machine.row_gather = machine.row_gather * by;
+    machine.scatter_add = machine.scatter_add * by;
+  }
   if (what == 1) machine.hbm = machine.hbm * by;
   if (what == 2) machine.ici_link = machine.ici_link * by;
   if (what == 3) machine.hop_latency = Picoseconds(0);

@@ -17,6 +17,7 @@ inline ProgramNode work(std::int64_t flops_tiles, std::int64_t bytes,
   Compute compute;
   compute.kind = OpKind::matmul;
   if (flops_tiles > 0) compute.matmuls = {{flops_tiles, 8, 128, 128}};
+  compute.model_flops = FlopCount(flops_tiles * 2 * 8 * 128 * 128);
   compute.hbm_bytes = Bytes(bytes);
   Leaf leaf;
   leaf.name = "work";
