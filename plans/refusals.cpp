@@ -91,9 +91,14 @@ Result emb_chunks(const Plan& p) {
   if (v2 && !p.config.boolean("use_tokamax_gmm")) {
     return Finding{"use_gmm_v2", "needs use_tokamax_gmm=true", "use_tokamax_gmm=true"};
   }
-  if (p.config.integer("num_moe_emb_chunks") == 0 ||
-      (v2 && p.config.boolean("use_ring_of_experts")))
-    return {};
+  const std::int64_t chunks = p.config.integer("num_moe_emb_chunks");
+  if (chunks > 0 && p.model.emb_dim % chunks != 0) {
+    return Finding{"num_moe_emb_chunks",
+                   fmt::format("{} does not divide base_emb_dim={}: the rest would be lost", chunks,
+                               p.model.emb_dim),
+                   "a divisor"};
+  }
+  if (chunks == 0 || (v2 && p.config.boolean("use_ring_of_experts"))) return {};
   return Finding{"num_moe_emb_chunks", "needs use_gmm_v2, use_tokamax_gmm and use_ring_of_experts",
                  "set the three to true, or --allow emb-chunks for a what-if"};
 }
@@ -240,7 +245,7 @@ constexpr std::array refusals{
     Refusal{"v4-mtp", "one sliding-window, top-k routed block per depth after the stack", v4_mtp},
     Refusal{"v4-linen-bias", "the router bias costs the same without pure_nnx", v4_linen_bias},
     Refusal{"token-chunks", nullptr, token_chunks},
-    Refusal{"emb-chunks", "embedding chunks run with any kernel", emb_chunks},
+    Refusal{"emb-chunks", "embedding chunks run in a ring of experts, with any kernel", emb_chunks},
     Refusal{"ragged-buffer", nullptr, ragged_buffer},
     Refusal{"check-vma", nullptr, check_vma},
     Refusal{"moe-dims", nullptr, moe_dims},

@@ -69,33 +69,53 @@ GroupedTiles grouped_tiles(const ResolvedConfig& config, const std::string& kern
 
 }  // namespace
 
-void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
-  const std::int64_t D = build.plan().model.emb_dim;
-  const std::int64_t F = moe.width;
-  const std::int64_t local = moe.experts / build.plan().mesh.size("expert");
-  const ResolvedConfig& config = build.plan().config;
-  const std::int64_t routed = products.rows.routed;
-  const std::int64_t buffer = products.rows.buffer;
-  const auto named = [&](const char* name) { return name + products.chunk; };
-  build.padded_activation(named("rows_in"), buffer, routed, D);
-  build.padded_activation(named("expert_up"), buffer, routed, moe.up_projections * F);
-  build.padded_activation(named("expert_hidden"), buffer, routed, F);
-  build.padded_activation(named("rows_out"), buffer, routed, D);
-  if (!products.in_one_stage) build.stage("experts_up");
-  build.grouped_linear(named("gmm_up"), up_names(moe_block, moe.up_projections, ""),
-                       named("rows_in"), {named("expert_up")}, {{moe.up_projections, routed, D, F}},
-                       local, grouped_tiles(config, "wi"), products.adds);
-  const Names up_bias =
+LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
+                                   const char* kernel) {
+  return {moe.experts / build.plan().mesh.size("expert"),
+          grouped_tiles(build.plan().config, kernel)};
+}
+
+void build_activation(LayerBuilder& build, const MoeMlp& moe, const std::string& chunk) {
+  const Names weights =
       moe.expert_bias ? up_names(moe_block, moe.up_projections, "_bias") : Names{};
-  build.vector(named("expert_activation"), up_bias, {named("expert_up")}, {named("expert_hidden")},
-               {named("expert_up")}, {named("expert_up")});
-  if (!products.in_one_stage) build.stage("experts_down");
-  build.grouped_linear(named("gmm_down"), {moe_block + "wo"}, named("expert_hidden"),
-                       {named("rows_out")}, {{1, routed, F, D}}, local, grouped_tiles(config, "wo"),
-                       products.adds);
+  const std::string up = "expert_up" + chunk;
+  build.vector("expert_activation" + chunk, weights, {up}, {"expert_hidden" + chunk}, {up}, {up});
+}
+
+void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
+  LayerBuilder::Groups groups = local_experts(build, moe, "wo");
+  groups.adds = products.adds;
+  const std::string out = "rows_out" + products.chunk;
+  build.grouped_linear("gmm_down" + products.chunk, {moe_block + "wo"},
+                       "expert_hidden" + products.chunk, {out},
+                       {{1, products.rows.routed, moe.width, build.plan().model.emb_dim}}, groups);
   if (moe.expert_bias)
-    build.vector(named("gmm_down_bias"), {moe_block + "wo_bias"}, {}, {named("rows_out")}, {},
-                 {named("rows_out")});
+    build.vector("gmm_down_bias" + products.chunk, {moe_block + "wo_bias"}, {}, {out}, {}, {out});
+}
+
+void declare_products(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
+  const auto rows = [&](const char* name, std::int64_t columns) {
+    build.padded_activation(name + products.chunk, products.rows.buffer, products.rows.routed,
+                            columns);
+  };
+  rows("rows_in", build.plan().model.emb_dim);
+  rows("expert_up", moe.up_projections * moe.width);
+  rows("expert_hidden", moe.width);
+  rows("rows_out", build.plan().model.emb_dim);
+}
+
+void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
+  declare_products(build, moe, products);
+  if (!products.in_one_stage) build.stage("experts_up");
+  LayerBuilder::Groups groups = local_experts(build, moe, "wi");
+  groups.adds = products.adds;
+  build.grouped_linear(
+      "gmm_up" + products.chunk, up_names(moe_block, moe.up_projections, ""),
+      "rows_in" + products.chunk, {"expert_up" + products.chunk},
+      {{moe.up_projections, products.rows.routed, build.plan().model.emb_dim, moe.width}}, groups);
+  build_activation(build, moe, products.chunk);
+  if (!products.in_one_stage) build.stage("experts_down");
+  build_down(build, moe, products);
 }
 
 }  // namespace meshsim

@@ -46,6 +46,14 @@ struct ExpertProducts {
 };
 void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
 
+// Its parts: the symbols; expert_up to expert_hidden; expert_hidden to rows_out.
+void declare_products(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
+void build_activation(LayerBuilder& build, const MoeMlp& moe, const std::string& chunk);
+void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
+// How the products of `kernel` ("wi", "wo") are spread.
+LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
+                                   const char* kernel);
+
 // ---- strategies: `input` and "router_logits" to "routed_out", and the shared expert where there
 // is one
 
@@ -60,6 +68,13 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
 // return. In num_moe_token_chunks parts of the tokens: while one is multiplied, the next is
 // gathered and the results of the last return.
 void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// A ring of experts in num_moe_emb_chunks slices of the embedding: while the up-projection adds one
+// slice's products, the next slice of the tokens is gathered.
+void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// What a strategy assumes, for the report.
+std::vector<std::string> expert_assumptions(const Plan& plan);
 
 // All experts on all tokens (dense_matmul without capacity): E / k times the mathematics.
 void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);

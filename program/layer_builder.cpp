@@ -126,9 +126,14 @@ void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std:
 
 void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t rows,
                                      std::int64_t touched_rows, std::int64_t columns) {
-  activation(symbol, touched_rows, columns);
+  padded_activation(symbol, rows, touched_rows, columns, plan_.training.activations);
+}
+
+void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t rows,
+                                     std::int64_t touched_rows, std::int64_t columns, DType dtype) {
+  activation(symbol, touched_rows, columns, dtype);
   const Bytes touched = layer_.symbols[symbol].bytes;
-  activation(symbol, rows, columns);
+  activation(symbol, rows, columns, dtype);
   layer_.symbols[symbol].touched = touched;
 }
 
@@ -215,38 +220,43 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
   forward(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights));
 }
 
+OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<Matmul> matmuls,
+                                 Names reads, Names writes, const Names& weights,
+                                 const Groups& groups) const {
+  const bool sums_rows = product == Product::weight_gradients;
+  const FlopCount flops = flops_of(matmuls);
+  OpTemplate op =
+      compute(std::move(name), OpKind::grouped_matmul, std::move(matmuls), flops, std::move(reads),
+              std::move(writes), sums_rows ? Names{} : weights, sums_rows ? weights : Names{});
+  auto& work = std::get<Compute>(op.work);
+  work.groups = groups.experts;
+  work.tile = sums_rows                           ? groups.tiles.weights
+              : product == Product::row_gradients ? groups.tiles.rows
+                                                  : groups.tiles.forward;
+  work.contracts_rows = sums_rows;
+  Bytes whole;
+  for (const std::string& w : weights) {
+    const Weight& one = layer_.weights[weight(w)];
+    whole += sums_rows ? one.local_gradient : one.gathered;
+    if (sums_rows && groups.adds) work.hbm_bytes += one.local_gradient;
+  }
+  work.hbm_bytes -= whole - Bytes(whole.value() / groups.share);
+  return op;
+}
+
 void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
                                   const std::string& in, const Names& out,
-                                  std::vector<Matmul> matmuls, std::int64_t experts,
-                                  const GroupedTiles& tiles, bool adds) {
-  const FlopCount flops = flops_of(matmuls);
-  Bytes sum;  // of the gradients so far
-  for (const std::string& w : weights) {
-    if (adds) sum += layer_.weights[weight(w)].local_gradient;
-  }
-  const auto grouped = [&](std::string op_name, std::vector<Matmul> shapes, KernelTile tile,
-                           Names reads, Names writes, const Names& read_weights,
-                           const Names& gradients) {
-    OpTemplate op = compute(std::move(op_name), OpKind::grouped_matmul, std::move(shapes), flops,
-                            std::move(reads), std::move(writes), read_weights, gradients);
-    auto& work = std::get<Compute>(op.work);
-    work.groups = experts;
-    work.tile = tile;
-    work.contracts_rows = !gradients.empty();
-    return op;
-  };
+                                  std::vector<Matmul> matmuls, const Groups& groups) {
   std::vector<Matmul> input_gradient;
   for (const Matmul& p : matmuls) input_gradient.push_back({p.count, p.m, p.n, p.k});
-  forward(grouped(name, matmuls, tiles.forward, {in}, out, weights, {}));
+  forward(grouped(Product::rows, name, matmuls, {in}, out, weights, groups));
   Names reads = gradients_of(out);
-  backward(grouped(with_suffix(name, "_dx"), std::move(input_gradient), tiles.rows, reads,
-                   {"d_" + in}, weights, {}));
+  backward(grouped(Product::row_gradients, with_suffix(name, "_dx"), std::move(input_gradient),
+                   reads, {"d_" + in}, weights, groups));
   reads.push_back(in);
   // dW of each expert contracts its own rows: tiles run over the same rows as forward.
-  OpTemplate dw = grouped(with_suffix(name, "_dw"), std::move(matmuls), tiles.weights,
-                          std::move(reads), {}, {}, weights);
-  std::get<Compute>(dw.work).hbm_bytes += sum;
-  backward(std::move(dw));
+  backward(grouped(Product::weight_gradients, with_suffix(name, "_dw"), std::move(matmuls),
+                   std::move(reads), {}, weights, groups));
 }
 
 void LayerBuilder::vector(const std::string& name, const Names& weights, const Names& in,

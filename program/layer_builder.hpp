@@ -34,6 +34,8 @@ class LayerBuilder {
   // A buffer of [rows, columns] of which only `touched_rows` carry data.
   void padded_activation(const std::string& symbol, std::int64_t rows, std::int64_t touched_rows,
                          std::int64_t columns);
+  void padded_activation(const std::string& symbol, std::int64_t rows, std::int64_t touched_rows,
+                         std::int64_t columns, DType dtype);
 
   // Opens a stage; what follows belongs to it.
   void stage(std::string name);
@@ -44,11 +46,19 @@ class LayerBuilder {
   void linear(const std::string& name, const Names& weights, const Names& in, const Names& out,
               std::vector<Matmul> matmuls, std::optional<FlopCount> model_flops = {});
 
-  // Routed rows, spread over `experts` local experts. `adds`: the gradients of the weights are read
-  // as well, and added to.
+  // Routed rows, spread over local experts.
+  struct Groups {
+    std::int64_t experts;
+    GroupedTiles tiles;
+    bool adds = false;       // gradients of the weights are read as well, and added to
+    std::int64_t share = 1;  // the products use one share of so many of the weights
+  };
   void grouped_linear(const std::string& name, const Names& weights, const std::string& in,
-                      const Names& out, std::vector<Matmul> matmuls, std::int64_t experts,
-                      const GroupedTiles& tiles, bool adds = false);
+                      const Names& out, std::vector<Matmul> matmuls, const Groups& groups);
+  // One product of it. `weights` are read, or receive gradients.
+  enum class Product { rows, row_gradients, weight_gradients };
+  OpTemplate grouped(Product product, std::string name, std::vector<Matmul> matmuls, Names reads,
+                     Names writes, const Names& weights, const Groups& groups) const;
 
   // Bandwidth-bound work. Backward reads `kept` and the gradients of `out`, and writes those of
   // `gradients_of`.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plans/state.hpp"
+#include "program/expert_stages.hpp"
 #include "program/lowering.hpp"
 #include "program/outer_templates.hpp"
 
@@ -17,6 +18,7 @@ Lowering::Lowering(const Plan& plan, Prefetch prefetch)
 
 StepProgram Lowering::run() {
   make_templates();
+  program_.assumptions = expert_assumptions(plan_);
   std::vector<ProgramNode> step;
   const std::int64_t microbatches = plan_.training.gradient_accumulation;
   std::vector<ProgramNode> body = microbatch();
@@ -230,10 +232,11 @@ std::optional<std::string> not_lowered(const Plan& plan) {
     if (config.real("capacity_factor") > 0) return "the dense path with capacity";
     if (plan.mesh.size("expert") > 1) return "the dense path with expert parallelism";
   }
+  if (config.integer("num_moe_emb_chunks") > 1 && config.integer("num_moe_token_chunks") > 1)
+    return "experts in chunks of the tokens and of the embedding at once";
   if (plan.expert_axes == ExpertAxes::fsdp_2d && plan.mesh.size("expert") > 1)
     return "two-dimensional sharding of experts with expert parallelism";
   if (plan.expert_axes == ExpertAxes::batch_split) return "the batch-split schedule";
-  if (config.integer("num_moe_emb_chunks") > 0) return "experts in chunks of the embedding";
   if (local_batch(plan).tokens() % config.integer("num_vocab_tiling") != 0)
     return "vocabulary tiling that splits a device's tokens unevenly";
   return {};

@@ -15,6 +15,8 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& input) {
     build_all_experts(build, moe, input);
   } else if (build.plan().mesh.size("expert") == 1) {
     build_local(build, moe, input);
+  } else if (config.integer("num_moe_emb_chunks") > 1) {
+    build_embedding_chunks(build, moe, input);
   } else if (config.boolean("use_ring_of_experts")) {
     build_ring_of_experts(build, moe, input);
   } else {
