@@ -4,6 +4,7 @@
 
 #include "model_specs/visibility.hpp"
 #include "program/layer_builder.hpp"
+#include "program/streams.hpp"
 #include "program/visited_blocks.hpp"
 #include "units/checked.hpp"
 
@@ -143,18 +144,28 @@ void build_core(LayerBuilder& build, const Core& core) {
   }
 }
 
+// The output projection of `width` columns of context.
+void build_output(LayerBuilder& build, std::int64_t width, const std::string& output) {
+  build.stage("out");
+  build.linear("out", {path + "out/kernel"}, {"context"}, {partial_output(build, output)},
+               {{1, build.T(), width, build.plan().model.emb_dim}});
+  leave_block(build, output);
+}
+
 void build_grouped_query(LayerBuilder& build, const Attention& attention,
-                         const GroupedQueryAttention& a, const std::string& input,
+                         const GroupedQueryAttention& a, const std::string& stream,
                          const std::string& output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
-  const std::int64_t q = a.heads * a.head_dim;
-  const std::int64_t kv = a.kv_heads * a.head_dim;
+  const std::int64_t heads = a.heads / build.ways();
+  const std::int64_t q = heads * a.head_dim;
+  const std::int64_t kv = a.kv_heads / build.ways() * a.head_dim;
   build.activation("q_up", T, q);
   build.activation("q", T, q);
   build.activation("kv_raw", T, 2 * kv);
   build.activation("kv", T, 2 * kv);
   build.stage("qkv");
+  const std::string input = enter_block(build, stream);
   if (a.fused_qkv) {
     build.linear("qkv", {path + "qkv_proj/kernel"}, {input}, {"q_up", "kv_raw"},
                  {{1, T, D, q + 2 * kv}});
@@ -173,9 +184,8 @@ void build_grouped_query(LayerBuilder& build, const Attention& attention,
   build.vector("rope", weights, {"q_up", "kv_raw"}, {"q", "kv"}, {"q_up", "kv_raw"},
                {"q_up", "kv_raw"});
   const Names sinks = a.sinks ? Names{path + "sinks"} : Names{};
-  build_core(build, {a.heads, a.head_dim, a.head_dim, {"kv"}, {}, sinks, attention.visibility});
-  build.stage("out");
-  build.linear("out", {path + "out/kernel"}, {"context"}, {output}, {{1, T, q, D}});
+  build_core(build, {heads, a.head_dim, a.head_dim, {"kv"}, {}, sinks, attention.visibility});
+  build_output(build, q, output);
   if (a.bias) build.vector("out_bias", {path + "out/bias"}, {}, {output}, {}, {output});
 }
 
@@ -183,40 +193,38 @@ void build_latent(LayerBuilder& build, const Attention& attention, const LatentA
                   const std::string& input, const std::string& output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t heads = a.heads / build.ways();
   const std::int64_t qk = a.qk_nope + a.qk_rope;
-  build.activation("q_up", T, a.heads * qk);
-  build.activation("q", T, a.heads * qk);
+  build.activation("q_up", T, heads * qk);
+  build.activation("q", T, heads * qk);
   if (a.q_lora > 0) {
-    build.activation("q_lat", T, a.q_lora);
     build.activation("q_latn", T, a.q_lora);
     build.stage("q_a");
-    build.linear("q_a", {path + "wq_a/kernel"}, {input}, {"q_lat"}, {{1, T, D, a.q_lora}});
+    latent_linear(build, "q_a", path + "wq_a/kernel", input, "q_lat", a.q_lora);
     build.vector("q_norm", {path + "q_norm/scale"}, {"q_lat"}, {"q_latn"}, {"q_lat"}, {"q_lat"});
     build.stage("q_b");
     build.linear("q_b", {path + "wq_b/kernel"}, {"q_latn"}, {"q_up"},
-                 {{1, T, a.q_lora, a.heads * qk}});
+                 {{1, T, a.q_lora, heads * qk}});
   } else {
     build.stage("query");
-    build.linear("query", {path + "query/kernel"}, {input}, {"q_up"}, {{1, T, D, a.heads * qk}});
+    build.linear("query", {path + "query/kernel"}, {enter_block(build, input)}, {"q_up"},
+                 {{1, T, D, heads * qk}});
   }
   build.vector("q_rope", {}, {"q_up"}, {"q"}, {}, {"q_up"});
-  build.activation("kv_lat", T, a.kv_lora + a.qk_rope);
   build.activation("kv_latn", T, a.kv_lora + a.qk_rope);
-  build.activation("kv_up", T, a.heads * (a.qk_nope + a.v_dim));
-  build.activation("kv", T, a.heads * (qk + a.v_dim));
+  build.activation("kv_up", T, heads * (a.qk_nope + a.v_dim));
+  build.activation("kv", T, heads * (qk + a.v_dim));
   build.stage("kv_a");
-  build.linear("kv_a", {path + "wkv_a/kernel"}, {input}, {"kv_lat"},
-               {{1, T, D, a.kv_lora + a.qk_rope}});
+  latent_linear(build, "kv_a", path + "wkv_a/kernel", input, "kv_lat", a.kv_lora + a.qk_rope);
   build.vector("kv_norm", {path + "kv_norm/scale"}, {"kv_lat"}, {"kv_latn"}, {"kv_lat"},
                {"kv_lat"});
   build.stage("kv_b");
   build.linear("kv_b", {path + "wkv_b/kernel"}, {"kv_latn"}, {"kv_up"},
-               {{1, T, a.kv_lora, a.heads * (a.qk_nope + a.v_dim)}});
+               {{1, T, a.kv_lora, heads * (a.qk_nope + a.v_dim)}});
   // The rotary part of the key is broadcast to all heads.
   build.vector("kv_rope", {}, {"kv_up", "kv_latn"}, {"kv"}, {}, {"kv_up", "kv_latn"});
-  build_core(build, {a.heads, qk, a.v_dim, {"kv"}, {}, {}, attention.visibility});
-  build.stage("out");
-  build.linear("out", {path + "out/kernel"}, {"context"}, {output}, {{1, T, a.heads * a.v_dim, D}});
+  build_core(build, {heads, qk, a.v_dim, {"kv"}, {}, {}, attention.visibility});
+  build_output(build, heads * a.v_dim, output);
 }
 
 // Pools tokens into entries; returns nothing: symbols `entries` and what its backward needs.
@@ -281,6 +289,7 @@ void build_compressed(LayerBuilder& build, const Attention& attention, const Com
   build.activation("q", T, q);
   build.activation("kv_raw", T, a.head_dim);
   build.activation("kv", T, a.head_dim);
+  stream_activation(build, output);
   build.stage("q_a");
   build.linear("q_a", {path + "wq_a/kernel"}, {input}, {"q_lat"}, {{1, T, D, a.q_lora}});
   build.vector("q_norm", {path + "q_norm/scale"}, {"q_lat"}, {"q_latn"}, {"q_lat"}, {"q_lat"});
@@ -316,7 +325,6 @@ void build_compressed(LayerBuilder& build, const Attention& attention, const Com
 
 void build_attention(LayerBuilder& build, const Attention& attention, const std::string& input,
                      const std::string& output) {
-  build.activation(output, build.T(), build.plan().model.emb_dim);
   if (const auto* gqa = std::get_if<GroupedQueryAttention>(&attention.form)) {
     build_grouped_query(build, attention, *gqa, input, output);
   } else if (const auto* mla = std::get_if<LatentAttention>(&attention.form)) {

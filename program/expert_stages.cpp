@@ -1,5 +1,7 @@
 #include "program/expert_stages.hpp"
 
+#include "program/streams.hpp"
+
 namespace meshsim {
 
 Names up_names(const std::string& path, std::int64_t up_projections, const char* suffix) {
@@ -11,15 +13,17 @@ void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& m
                  const std::string& name, const std::string& input, const std::string& output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
+  const std::int64_t width = mlp.width / build.ways();
   const std::string hidden = name + "_hidden";
-  build.activation(hidden, T, mlp.up_projections * mlp.width);
-  build.activation(output, T, D);
+  build.activation(hidden, T, mlp.up_projections * width);
   build.linear(name + "_up", up_names(path, mlp.up_projections, "/kernel"), {input}, {hidden},
-               {{mlp.up_projections, T, D, mlp.width}});
+               {{mlp.up_projections, T, D, width}});
   if (mlp.bias)
     build.vector(name + "_up_bias", up_names(path, mlp.up_projections, "/bias"), {}, {hidden}, {},
                  {hidden});
-  build.linear(name + "_down", {path + "wo/kernel"}, {hidden}, {output}, {{1, T, mlp.width, D}});
+  build.linear(name + "_down", {path + "wo/kernel"}, {hidden}, {partial_output(build, output)},
+               {{1, T, width, D}});
+  leave_block(build, output);
   if (mlp.bias) build.vector(name + "_down_bias", {path + "wo/bias"}, {}, {output}, {}, {output});
 }
 

@@ -17,7 +17,8 @@ inline const std::string moe_block = "mlp/MoeBlock_0/";
 // The up-projections under `path`: wi, or wi_0 and wi_1.
 Names up_names(const std::string& path, std::int64_t up_projections, const char* suffix);
 
-// An MLP on every token; the activation function is fused into the second product.
+// An MLP on every token, from the whole `input` of the block to the stream `output`; the activation
+// function is fused into the second product.
 void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp,
                  const std::string& name, const std::string& input, const std::string& output);
 

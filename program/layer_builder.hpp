@@ -27,6 +27,12 @@ class LayerBuilder {
   const LocalBatch& batch() const { return batch_; }
   std::int64_t T() const { return batch_.tokens(); }
 
+  // How activations are split; T tokens are those of a block (see program/streams.hpp).
+  const ActivationAxes& axes() const { return axes_; }
+  std::int64_t ways() const { return shards(plan_.mesh, axes_.within); }
+  std::int64_t stream_rows() const { return T() / shards(plan_.mesh, axes_.rows); }
+  std::int64_t stream_columns() const;
+
   // Declares an activation [rows, columns] in the plan's dtype, or in `dtype`.
   void activation(const std::string& symbol, std::int64_t rows, std::int64_t columns);
   void activation(const std::string& symbol, std::int64_t rows, std::int64_t columns, DType dtype);
@@ -93,6 +99,7 @@ class LayerBuilder {
 
   const Plan& plan_;
   LocalBatch batch_;
+  ActivationAxes axes_;
   LayerTemplate layer_;
 };
 

@@ -1,6 +1,7 @@
 #include "program/layer_template.hpp"
 
 #include "program/layer_builder.hpp"
+#include "program/streams.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -71,20 +72,19 @@ Names norm_weights(const ModelSpec& model, const std::string& path) {
 void build_pre_norm(LayerBuilder& build, const LayerKind& kind, const std::string& in,
                     const std::string& out) {
   const ModelSpec& model = build.plan().model;
-  build.activation("attention_in", build.T(), model.emb_dim);
-  build.activation("x_mid", build.T(), model.emb_dim);
-  build.activation("mlp_in", build.T(), model.emb_dim);
-  build.activation(out, build.T(), model.emb_dim);
+  for (const std::string& stream :
+       {std::string("attention_in"), std::string("x_mid"), std::string("mlp_in"), out})
+    stream_activation(build, stream);
   build.stage("attention_norm");
-  build.vector("attention_norm", norm_weights(model, "pre_self_attention_layer_norm"), {in},
-               {"attention_in"}, {in}, {in});
+  stream_norm(build, "attention_norm", norm_weights(model, "pre_self_attention_layer_norm"), in,
+              "attention_in");
   build_attention(build, *kind.attention, "attention_in", "attention_result");
   build.stage("attention_residual");
   build.vector("attention_residual", {}, {in, "attention_result"}, {"x_mid"}, {},
                {in, "attention_result"});
   build.stage("mlp_norm");
-  build.vector("mlp_norm", norm_weights(model, "post_self_attention_layer_norm"), {"x_mid"},
-               {"mlp_in"}, {"x_mid"}, {"x_mid"});
+  stream_norm(build, "mlp_norm", norm_weights(model, "post_self_attention_layer_norm"), "x_mid",
+              "mlp_in");
   const Names outputs = build_mlp(build, kind.mlp, "mlp_in");
   build.stage("mlp_residual");
   const Names inputs = with({"x_mid"}, outputs);
@@ -98,7 +98,7 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
   const std::string tag = attention_tag(kind) + "/" + mlp_tag(kind);
   LayerBuilder build(plan, tag, plan_layer_tensors(plan, kind), batch);
   const std::int64_t streams = model.hyper_connections ? model.hyper_connections->streams : 1;
-  build.activation(layer_input, build.T(), streams * model.emb_dim);
+  stream_activation(build, layer_input, streams);
   if (model.hyper_connections) {
     build_hyper_connected(build, kind);
   } else {
@@ -109,7 +109,6 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
 
 LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
   const ModelSpec& model = plan.model;
-  const std::int64_t T = batch.tokens();
   const std::int64_t D = model.emb_dim;
   std::vector<Tensor> tensors = mtp_tensors(model, plan.expert_axes);
   const std::string layer = "transformer_layer/";
@@ -120,31 +119,30 @@ LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
     if (tensor.name == "token_embedder/embedding") tensors.push_back(std::move(tensor));
   }
   LayerBuilder build(plan, "mtp", tensors, batch);
-  build.activation(layer_input, T, D);
-  build.activation("next_tokens", T, D);
-  build.activation("merged", T, 2 * D);
-  build.activation("projected", T, D);
-  build.activation(layer_output, T, D);
+  for (const char* stream : {layer_input, "projected", layer_output})
+    stream_activation(build, stream);
+  stream_activation(build, "merged", 2);
 
   const Names table{"token_embedder/embedding"};
   build.stage("embedding");
-  OpTemplate lookup =
-      build.compute("lookup", OpKind::elementwise, {}, {}, {}, {"next_tokens"}, table);
+  const std::string found = partial_output(build, "next_tokens");
+  OpTemplate lookup = build.compute("lookup", OpKind::elementwise, {}, {}, {}, {found}, table);
   std::get<Compute>(lookup.work).hbm_bytes =
-      build.symbol("next_tokens").touched * 2;  // only this batch's rows
+      build.symbol(found).touched * 2;  // only this batch's rows
   build.forward(std::move(lookup));
   build.backward(
-      build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_next_tokens"}, {}, {}, table));
+      build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_" + found}, {}, {}, table));
+  leave_block(build, "next_tokens");
   build.stage("projection");
   const Names norms =
       with(norm_weights(model, "embedding_norm"), norm_weights(model, "hidden_state_norm"));
   const Names halves{layer_input, "next_tokens"};
   build.vector("merge", norms, halves, {"merged"}, halves, halves);
-  build.linear("projection", {"projection/kernel"}, {"merged"}, {"projected"}, {{1, T, 2 * D, D}});
+  build.linear("projection", {"projection/kernel"}, {whole_columns(build, "merged", 2)},
+               {"projected"}, {{1, build.stream_rows(), 2 * D, build.stream_columns()}});
   build_pre_norm(build, model.layer(model.num_layers() - 1), "projected", "layer_out");
   build.stage("final_norm");
-  build.vector("final_norm", norm_weights(model, "final_norm"), {"layer_out"}, {layer_output},
-               {"layer_out"}, {"layer_out"});
+  stream_norm(build, "final_norm", norm_weights(model, "final_norm"), "layer_out", layer_output);
   return build.take();
 }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
+#include <string_view>
 
 #include "topologies/layout.hpp"
 #include "units/checked.hpp"
@@ -10,39 +13,59 @@
 namespace meshsim {
 namespace {
 
-std::vector<std::string> batch_axes(const Plan& plan) {
-  const std::vector<std::string> logical{"activation_batch"};
-  return plan.rules.resolve(logical).front();
-}
+using Axes = std::vector<std::string>;
 
-bool contains(const std::vector<std::string>& all, const std::string& one) {
+bool contains(const Axes& all, const std::string& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
-Weight local_weight(const Plan& plan, const Tensor& tensor, const std::vector<std::string>& batch) {
-  const std::vector<std::vector<std::string>> sharding = plan.rules.resolve(tensor.axes);
+Axes without(const Axes& all, const Axes& some) {
+  Axes rest;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(rest),
+               [&](const std::string& axis) { return !contains(some, axis); });
+  return rest;
+}
+
+Axes joined(Axes all, const Axes& more) {
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+// The mesh axes of a dimension that the working copy of `tensor` keeps: what computes on it splits
+// its activations in the same way.
+Axes kept_axes(const ActivationAxes& axes, const Tensor& tensor, const std::string& logical) {
+  if (logical == "exp") return {"expert"};
+  constexpr std::array<std::string_view, 6> inside{"heads", "q_heads", "kv_heads",
+                                                   "mlp",   "mlp_moe", "vocab"};
+  if (std::find(inside.begin(), inside.end(), logical) != inside.end()) return axes.within;
+  // A norm inside attention runs over whole rows; all others are of the streams.
+  const bool inner = tensor.role == TensorRole::norm && tensor.name.starts_with("self_attention/");
+  if ((logical == "norm" && !inner) || logical == "activation_embed") return axes.embed;
+  return {};
+}
+
+Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes& axes) {
+  const std::vector<Axes> sharding = plan.rules.resolve(tensor.axes);
   Weight weight;
   weight.name = tensor.name;
   weight.trainable = tensor.trainable;
   weight.gradient = tensor.trainable && tensor.gradient;
   weight.elements = tensor.elements();
   std::vector<std::int64_t> shard = tensor.shape;
-  std::vector<std::string> resting;
+  Axes resting;
   for (std::size_t i = 0; i < sharding.size(); ++i) {
     shard[i] = ceil_div(shard[i], shards(plan.mesh, sharding[i]));
+    const Axes kept = kept_axes(axes, tensor, tensor.axes[i]);
     for (const std::string& axis : sharding[i]) {
       resting.push_back(axis);
-      // Experts compute where they rest; everything else is gathered whole.
-      if (tensor.axes[i] == "exp") {
+      if (contains(kept, axis)) {
         weight.elements /= plan.mesh.size(axis);
       } else {
         weight.gather_axes.push_back(axis);
       }
     }
   }
-  for (const std::string& axis : batch) {
-    if (!contains(resting, axis)) weight.reduce_axes.push_back(axis);
-  }
+  weight.reduce_axes = without(joined(joined(axes.batch, axes.length), axes.within), resting);
   weight.gather_group = shards(plan.mesh, weight.gather_axes);
   weight.reduce_group = shards(plan.mesh, weight.reduce_axes);
   const DType rest = tensor.dtype.value_or(plan.training.weights);
@@ -54,8 +77,21 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const std::vector<st
 
 }  // namespace
 
+ActivationAxes activation_axes(const Plan& plan) {
+  const Axes streams{"activation_batch", "activation_norm_length", "activation_embed"};
+  const Axes blocks{"activation_batch", "activation_length"};
+  const std::vector<Axes> stream = plan.rules.resolve(streams);
+  ActivationAxes axes;
+  axes.batch = stream[0];
+  axes.length = plan.rules.resolve(blocks)[1];
+  axes.embed = stream[2];
+  axes.rows = without(stream[1], axes.length);
+  axes.within = joined(axes.embed, axes.rows);
+  return axes;
+}
+
 LocalBatch local_batch(const Plan& plan) {
-  const std::int64_t parts = shards(plan.mesh, batch_axes(plan));
+  const std::int64_t parts = shards(plan.mesh, activation_axes(plan).batch);
   const std::int64_t micro = plan.training.global_batch / plan.training.gradient_accumulation;
   if (micro % parts != 0) {
     throw plan.config.refusal(
@@ -67,9 +103,9 @@ LocalBatch local_batch(const Plan& plan) {
 }
 
 std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors) {
-  const std::vector<std::string> batch = batch_axes(plan);
+  const ActivationAxes axes = activation_axes(plan);
   std::vector<Weight> weights;
-  for (const Tensor& tensor : tensors) weights.push_back(local_weight(plan, tensor, batch));
+  for (const Tensor& tensor : tensors) weights.push_back(local_weight(plan, tensor, axes));
   return weights;
 }
 

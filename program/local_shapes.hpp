@@ -10,6 +10,21 @@
 
 namespace meshsim {
 
+// The mesh axes that split activations, from the plan's rules. A block (attention, MLP) is entered
+// and left through the streams: the residual stream, its norms and what is kept between layers.
+//
+//   batch    sequences
+//   length   tokens of a sequence, everywhere
+//   within   heads, hidden columns and vocabulary inside a block, whose devices share its tokens:
+//            the two below together
+//   embed    columns of the streams
+//   rows     tokens of the streams, beyond `length`
+struct ActivationAxes {
+  std::vector<std::string> batch, length, within, embed, rows;
+};
+
+ActivationAxes activation_axes(const Plan& plan);
+
 // The sequences of one microbatch on one device.
 struct LocalBatch {
   std::int64_t sequences = 0;
@@ -29,14 +44,15 @@ struct Weight {
   std::vector<std::string> gather_axes;  // all-gather before use, reduce-scatter of the gradient
   std::int64_t gather_group = 1;
   std::vector<std::string>
-      reduce_axes;  // all-reduce of the gradient: batch axes that do not shard it
+      reduce_axes;  // all-reduce of the gradient: axes of activations that do not shard it
   std::int64_t reduce_group = 1;
   Bytes gathered;        // the working copy in the activations' dtype
   Bytes local_gradient;  // the gradient of the working copy, in the weights' dtype
   Bytes gradient_shard;  // what rests until the optimizer, padded
 };
 
-// The weights in `tensors`, in their order. Expert kernels stay split over the expert axis.
+// The weights in `tensors`, in their order. Expert kernels stay split over the expert axis; heads,
+// hidden columns and vocabulary over ActivationAxes::within; norms of the streams over `embed`.
 std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors);
 
 // The tensors of one layer under the plan's expert sharding.

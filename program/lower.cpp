@@ -216,13 +216,34 @@ std::string_view name(Prefetch prefetch) {
   return prefetch == Prefetch::layer ? "layer" : "kernel";
 }
 
+// Why the tensor axes of `plan` are not lowered, or nothing.
+std::optional<std::string> not_split(const Plan& plan) {
+  const ActivationAxes axes = activation_axes(plan);
+  const std::int64_t ways = shards(plan.mesh, axes.within);
+  for (const char* logical : {"heads", "q_heads", "kv_heads", "mlp", "vocab"}) {
+    const std::vector<std::string> one{logical};
+    std::vector<std::string> split = plan.rules.resolve(one).front();
+    std::erase(split, "fsdp_transpose");  // gathered
+    if (split != axes.within)
+      return fmt::format("logical_axis_rules that split {} over other axes than the streams",
+                         logical);
+  }
+  if (ways == 1) return {};
+  if (plan.model.has_experts()) return "mixtures of experts with a tensor degree";
+  if (plan.model.hyper_connections) return "hyper-connections with a tensor degree";
+  if (local_batch(plan).tokens() % shards(plan.mesh, axes.rows) != 0)
+    return "a tensor_sequence degree that does not divide a device's tokens";
+  return {};
+}
+
 std::optional<std::string> not_lowered(const Plan& plan) {
+  const std::set<std::string> lowered{"data",   "fsdp",   "fsdp_transpose",
+                                      "expert", "tensor", "tensor_sequence"};
   for (const MeshAxis& axis : plan.mesh.axes) {
-    const bool lowered = axis.name == "data" || axis.name == "fsdp" ||
-                         axis.name == "fsdp_transpose" || axis.name == "expert";
-    if (axis.size() > 1 && !lowered)
+    if (axis.size() > 1 && !lowered.contains(axis.name))
       return fmt::format("the step time of plans with a {} degree", axis.name);
   }
+  if (std::optional<std::string> axes = not_split(plan)) return axes;
   if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
     return "multi-token prediction with hyper-connections";

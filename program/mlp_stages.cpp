@@ -1,15 +1,17 @@
 #include "program/expert_stages.hpp"
+#include "program/streams.hpp"
 
 namespace meshsim {
 
-Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& input) {
+Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) {
   if (const auto* dense = std::get_if<DenseMlp>(&mlp)) {
     build.stage("mlp");
-    build_dense(build, "mlp/", *dense, "mlp", input, "mlp_out");
+    build_dense(build, "mlp/", *dense, "mlp", enter_block(build, stream), "mlp_out");
     return {"mlp_out"};
   }
   const auto& moe = std::get<MoeMlp>(mlp);
   const ResolvedConfig& config = build.plan().config;
+  const std::string& input = stream;
   build_router(build, moe, input);
   if (!config.boolean("sparse_matmul")) {
     build_all_experts(build, moe, input);

@@ -1,6 +1,7 @@
 #include "program/outer_templates.hpp"
 
 #include "program/layer_builder.hpp"
+#include "program/streams.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -26,19 +27,22 @@ std::int64_t streams(const Plan& plan) {
 LayerTemplate embedding_template(const Plan& plan, const LocalBatch& batch) {
   const std::int64_t D = plan.model.emb_dim;
   LayerBuilder build(plan, "global", tensors_named(plan, true), batch);
-  build.activation(layer_output, build.T(), streams(plan) * D);
+  stream_activation(build, layer_output, streams(plan));
   build.stage("embedding");
+  // Each of the X devices has the rows of its part of the vocabulary; the rest of a token's sum
+  // comes from the others.
+  const std::string found = build.ways() == 1 ? layer_output : partial_output(build, layer_output);
   Names tables{"token_embedder/embedding"};
   if (plan.model.learned_positions > 0) tables.emplace_back("decoder/position_embedder/embedding");
-  OpTemplate lookup =
-      build.compute("lookup", OpKind::elementwise, {}, {}, {}, {layer_output}, tables);
+  OpTemplate lookup = build.compute("lookup", OpKind::elementwise, {}, {}, {}, {found}, tables);
   // Only the rows of this batch's tokens are read.
   const Bytes rows = Bytes(
       checked_product({build.T(), D, element_bytes(plan.training.activations)}, "embedding rows"));
-  std::get<Compute>(lookup.work).hbm_bytes = rows + build.symbol(layer_output).touched;
+  std::get<Compute>(lookup.work).hbm_bytes = rows + build.symbol(found).touched;
   build.forward(std::move(lookup));
-  build.backward(build.compute("lookup_back", OpKind::elementwise, {}, {},
-                               {std::string("d_") + layer_output}, {}, {}, tables));
+  build.backward(
+      build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_" + found}, {}, {}, tables));
+  if (build.ways() > 1) leave_block(build, layer_output);
   return build.take();
 }
 
@@ -47,10 +51,11 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
   const std::int64_t D = model.emb_dim;
   const std::int64_t T = batch.tokens();
   LayerBuilder build(plan, "global", tensors_named(plan, false), batch);
-  build.activation(layer_input, T, streams(plan) * D);
-  build.activation("final", T, D);
-  build.activation("logits", T, model.vocab_size);
-  build.activation("logits_fp32", T, model.vocab_size, DType::float32);
+  const std::int64_t V = model.vocab_size / build.ways();
+  stream_activation(build, layer_input, streams(plan));
+  stream_activation(build, "final");
+  build.activation("logits", T, V);
+  build.activation("logits_fp32", T, V, DType::float32);
   build.activation("loss", T, 1, DType::float32);
   build.stage("final_norm");
   Names weights{"decoder/decoder_norm/scale"};
@@ -62,15 +67,27 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
     const std::int64_t k = model.hyper_connections->streams;
     merge = FlopCount(checked_product({2, T, k * D, k + 1}, "hc_head FLOPs"));
   }
-  build.vector("final_norm", weights, {layer_input}, {"final"}, {layer_input}, {layer_input},
-               merge);
+  if (model.hyper_connections) {
+    build.vector("final_norm", weights, {layer_input}, {"final"}, {layer_input}, {layer_input},
+                 merge);
+  } else {
+    stream_norm(build, "final_norm", weights, layer_input, "final");
+  }
   build.stage("lm_head");
   const std::string head =
       model.tied_embedding ? "token_embedder/embedding" : "decoder/logits_dense/kernel";
-  build.linear("lm_head", {head}, {"final"}, {"logits"}, {{1, T, D, model.vocab_size}});
+  build.linear("lm_head", {head}, {enter_block(build, "final")}, {"logits"}, {{1, T, D, V}});
   build.stage("loss");
-  build.forward(build.compute("cross_entropy", OpKind::elementwise, {}, {}, {"logits"},
-                              {"logits_fp32", "loss"}));
+  Names logits{"logits"};
+  if (build.ways() > 1) {
+    // The greatest logit, the sum of exponentials and the target's logit of each token.
+    build.activation("loss_sums", T, 3, DType::float32);
+    build.forward(build.collective("loss_sums", CollectiveKind::all_reduce, build.axes().within,
+                                   build.symbol("loss_sums").bytes, {"logits"}, {"loss_sums"}));
+    logits.emplace_back("loss_sums");
+  }
+  build.forward(
+      build.compute("cross_entropy", OpKind::elementwise, {}, {}, logits, {"logits_fp32", "loss"}));
   build.backward(build.compute("cross_entropy_back", OpKind::elementwise, {}, {},
                                {"logits_fp32", "loss"}, {"d_logits"}));
   LayerTemplate layer = build.take();

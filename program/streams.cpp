@@ -1,0 +1,110 @@
+#include "program/streams.hpp"
+
+#include "units/checked.hpp"
+
+namespace meshsim {
+namespace {
+
+Bytes activation_bytes(const LayerBuilder& build, std::int64_t rows, std::int64_t columns) {
+  return Bytes(checked_product({rows, columns, element_bytes(build.plan().training.activations)},
+                               "activation bytes"));
+}
+
+// A collective that carries `from` to `to` forward, and its transpose that carries the gradient
+// back.
+void transfer(LayerBuilder& build, const std::string& name, CollectiveKind there,
+              CollectiveKind back, const std::vector<std::string>& axes, Bytes payload,
+              const std::string& from, const std::string& to) {
+  build.forward(build.collective(name, there, axes, payload, {from}, {to}));
+  build.backward(build.collective(name + "_back", back, axes, payload, {"d_" + to}, {"d_" + from}));
+}
+
+}  // namespace
+
+void stream_activation(LayerBuilder& build, const std::string& symbol, std::int64_t copies) {
+  build.activation(symbol, build.stream_rows(), copies * build.stream_columns());
+}
+
+std::string enter_block(LayerBuilder& build, const std::string& stream) {
+  if (build.ways() == 1) return stream;
+  const std::string whole = stream + "_whole";
+  const std::int64_t D = build.plan().model.emb_dim;
+  build.activation(whole, build.T(), D);
+  transfer(build, "enter_block", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+           build.axes().within, activation_bytes(build, build.T(), D), stream, whole);
+  return whole;
+}
+
+std::string whole_columns(LayerBuilder& build, const std::string& stream, std::int64_t copies) {
+  if (build.axes().embed.empty()) return stream;
+  const std::string whole = stream + "_columns";
+  const std::int64_t columns = copies * build.plan().model.emb_dim;
+  build.activation(whole, build.stream_rows(), columns);
+  transfer(build, "gather_columns", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+           build.axes().embed, activation_bytes(build, build.stream_rows(), columns), stream,
+           whole);
+  return whole;
+}
+
+std::string partial_output(LayerBuilder& build, const std::string& stream) {
+  if (build.ways() == 1) {
+    stream_activation(build, stream);
+    return stream;
+  }
+  const std::string partial = stream + "_partial";
+  build.activation(partial, build.T(), build.plan().model.emb_dim);
+  return partial;
+}
+
+void leave_block(LayerBuilder& build, const std::string& stream) {
+  if (build.ways() == 1) return;
+  stream_activation(build, stream);
+  transfer(build, "leave_block", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
+           build.axes().within, activation_bytes(build, build.T(), build.plan().model.emb_dim),
+           stream + "_partial", stream);
+}
+
+void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
+                 const std::string& in, const std::string& out) {
+  Names inputs{in};
+  Names kept{in};
+  if (!build.axes().embed.empty()) {
+    const std::string sums = name + "_sums";
+    build.activation(sums, build.stream_rows(), 1, DType::float32);
+    inputs.push_back(sums);
+    kept.insert(kept.end(), {sums, "d_" + sums});
+    const Bytes payload(checked_multiply(4, build.stream_rows(), "norm sums"));
+    build.forward(build.collective(name + "_sums", CollectiveKind::all_reduce, build.axes().embed,
+                                   payload, {in}, {sums}));
+    build.vector(name, weights, inputs, {out}, kept, {in});
+    build.backward(build.collective(name + "_sums_back", CollectiveKind::all_reduce,
+                                    build.axes().embed, payload, {"d_" + out, in}, {"d_" + sums}));
+    return;
+  }
+  build.vector(name, weights, inputs, {out}, kept, {in});
+}
+
+void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
+                   const std::string& in, const std::string& out, std::int64_t n) {
+  const ActivationAxes& axes = build.axes();
+  const std::int64_t rows = build.stream_rows();
+  const std::string local = axes.rows.empty() ? out : out + "_local";
+  build.activation(out, build.T(), n);
+  build.activation(local, rows, n);
+  build.linear(name, {weights}, {in}, {local}, {{1, rows, build.stream_columns(), n}});
+  // The sums are formed in place, in both passes: the gradient that comes back is that of each
+  // device's heads.
+  if (!axes.embed.empty()) {
+    const Bytes payload = activation_bytes(build, rows, n);
+    build.forward(build.collective(name + "_sum", CollectiveKind::all_reduce, axes.embed, payload,
+                                   {local}, {local}));
+    build.backward(build.collective(name + "_sum_back", CollectiveKind::all_reduce, axes.embed,
+                                    payload, {"d_" + local}, {"d_" + local}));
+  }
+  if (!axes.rows.empty()) {
+    transfer(build, name + "_gather", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+             axes.rows, activation_bytes(build, build.T(), n), local, out);
+  }
+}
+
+}  // namespace meshsim

@@ -1,0 +1,49 @@
+// How the residual streams enter and leave blocks when tensor axes split them.
+//
+//   X = embed x rows    devices that share the tokens of a block
+//   D / embed columns and T / rows tokens of a stream lie on each
+//
+// A block's products split their heads, hidden columns or vocabulary over all X devices. They need
+// the whole input and give partial sums of the output:
+//
+//             forward                      backward
+//   enter     all-gather of T x D          reduce-scatter of its gradient
+//   leave     reduce-scatter of T x D      all-gather of its gradient
+//
+// which is what GSPMD makes of MaxText's constraints on the streams. A norm over split columns adds
+// up its sums of squares, one number per token. All of it is on the way to what follows, so that it
+// runs in the order of the layer; with X = 1 nothing is emitted.
+#pragma once
+
+#include <string>
+
+#include "program/layer_builder.hpp"
+
+namespace meshsim {
+
+// A stream of `copies` x D columns.
+void stream_activation(LayerBuilder& build, const std::string& symbol, std::int64_t copies = 1);
+
+// The whole [T, D] of a stream, on each of the X devices: `stream` itself if X = 1.
+std::string enter_block(LayerBuilder& build, const std::string& stream);
+
+// A stream of `copies` x D columns with all of them here: `stream` itself if its columns are not
+// split.
+std::string whole_columns(LayerBuilder& build, const std::string& stream, std::int64_t copies);
+
+// Declares where a block writes [T, D]: `stream` itself if X = 1, else partial sums.
+std::string partial_output(LayerBuilder& build, const std::string& stream);
+// Adds them up into `stream`, declared here.
+void leave_block(LayerBuilder& build, const std::string& stream);
+
+// out = norm(in), both streams.
+void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
+                 const std::string& in, const std::string& out);
+
+// out [T, n] = in x weights for a stream `in` and few columns n that every one of the X devices
+// needs whole (latents). The contraction runs over the columns that lie here; the partial sums are
+// added up and the tokens gathered.
+void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
+                   const std::string& in, const std::string& out, std::int64_t n);
+
+}  // namespace meshsim
