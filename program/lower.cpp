@@ -26,7 +26,7 @@ StepProgram Lowering::run() {
   step.push_back(repeat(microbatches, sequence(std::move(body))));
   optimizer(step);
   program_.root = sequence(std::move(step));
-  program_.tokens = batch_.tokens() * microbatches;
+  program_.tokens = plan_.training.global_batch * plan_.training.sequence_length / plan_.devices();
   for_each_leaf(program_.root, [&](const Leaf& leaf, std::int64_t times) {
     const auto* work = std::get_if<Compute>(&leaf.work);
     const bool model = leaf.pass == Pass::forward || leaf.pass == Pass::backward;

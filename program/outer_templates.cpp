@@ -82,8 +82,9 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
   if (build.ways() > 1) {
     // The greatest logit, the sum of exponentials and the target's logit of each token.
     build.activation("loss_sums", T, 3, DType::float32);
+    const Bytes payload(checked_multiply(3 * 4, T, "loss sums"));
     build.forward(build.collective("loss_sums", CollectiveKind::all_reduce, build.axes().within,
-                                   build.symbol("loss_sums").bytes, {"logits"}, {"loss_sums"}));
+                                   payload, {"logits"}, {"loss_sums"}));
     logits.emplace_back("loss_sums");
   }
   build.forward(
