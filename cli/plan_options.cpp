@@ -103,10 +103,15 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
                   "one MoE layer alone: dispatch_variant, shared_expert_mlp_dim")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
-  command.add_option("--routing", options->routing, "balanced")->type_name("LAW");
-  command.add_option("--hash-table", options->hash_table, "zeros, random or md5")
+  command
+      .add_option("--routing", options->routing, "balanced, lognormal:sigma=S,seed=N or trace:FILE")
+      ->type_name("LAW");
+  command
+      .add_option("--hash-table", options->hash_table,
+                  "of hash-routed layers: zeros, random, md5 or a file")
       ->type_name("TABLE");
-  command.add_option("--token-law", options->token_law, "uniform")->type_name("LAW");
+  command.add_option("--token-law", options->token_law, "uniform, zipf:s=S,q=Q or histogram:FILE")
+      ->type_name("LAW");
   command.add_option("--allow", options->allow, "lift refusals of MaxText for a what-if")
       ->type_name("ID[,ID]")
       ->delimiter(',')

@@ -7,6 +7,7 @@
 
 #include "inputs/nearest.hpp"
 #include "plans/refusals.hpp"
+#include "routing/routing_scenario.hpp"
 #include "units/parse.hpp"
 
 namespace meshsim {
@@ -45,6 +46,17 @@ bool one_of(const Node& value, std::initializer_list<const char*> choices, std::
   }
   what = fmt::format("must be one of {} (got {})", names, described(value));
   return false;
+}
+
+template <class Law>
+bool is_law(const Node& value, Parsed<Law> (*parse)(std::string_view), std::string& what) {
+  if (value.kind != Node::Kind::scalar) {
+    what = fmt::format("must be a single text (got {})", described(value));
+    return false;
+  }
+  const Parsed<Law> law = parse(value.text);
+  if (!law) what = law.why();
+  return static_cast<bool>(law);
 }
 
 bool is_moe_block(const Node& value, std::string& what, std::string& hint) {
@@ -102,9 +114,9 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
   }
   bool fine = true;
   if (key == "slice_shape") fine = is_shape(value, what);
-  if (key == "routing") fine = one_of(value, {"balanced"}, what);
-  if (key == "hash_table") fine = one_of(value, {"zeros", "random", "md5"}, what);
-  if (key == "token_law") fine = one_of(value, {"uniform"}, what);
+  if (key == "routing") fine = is_law(value, parse_routing_law, what);
+  if (key == "hash_table") fine = is_law(value, parse_hash_table_law, what);
+  if (key == "token_law") fine = is_law(value, parse_token_law, what);
   if (key == "moe_block") fine = is_moe_block(value, what, hint);
   if (key == "allow") {
     const std::vector<std::string> ids = liftable_refusals();

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "plans/plan_routing.hpp"
 #include "plans/refusals.hpp"
 #include "units/checked.hpp"
 
@@ -207,6 +208,7 @@ Plan make_plan(const PlanRequest& request) {
     for (const Node& id : allow->second.value.items) plan.allowed.push_back(id.text);
   }
   refuse_what_maxtext_refuses(plan);
+  plan.routing = plan_routing(plan.config, plan.model, plan.mesh.size("expert"), plan.assumptions);
   plan.layout = layout_of(plan);
   for (std::string& text : assumptions(plan.topology)) plan.assumptions.push_back(std::move(text));
   return plan;

@@ -13,6 +13,7 @@
 #include "plans/logical_mesh.hpp"
 #include "plans/resolved_config.hpp"
 #include "plans/sharding.hpp"
+#include "routing/routing_scenario.hpp"
 #include "topologies/mesh.hpp"
 #include "topologies/slice.hpp"
 #include "units/dtype.hpp"
@@ -54,6 +55,7 @@ struct Plan {
   std::int64_t scan_axis = 1;
   Training training;
   ExpertAxes expert_axes = ExpertAxes::by_expert;
+  RoutingScenario routing;
   std::optional<MoeBlock> moe_block;     // the step is one MoE layer alone
   std::vector<std::string> allowed;      // refusals that the user lifts, met or not
   std::vector<std::string> lifted;       // those of them that the plan met

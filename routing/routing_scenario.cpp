@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
+#include "units/error.hpp"
+
 namespace meshsim {
 namespace {
-
-std::string quoted(std::string_view text) { return fmt::format("'{}'", text); }
 
 // What stands after "name:", or nothing.
 std::string_view arguments_of(std::string_view text) {
@@ -54,8 +55,8 @@ std::string read_arguments(std::string_view text, std::map<std::string, Reader> 
     const std::size_t equals = std::min(item.find('='), item.size());
     const auto reader = readers.find(std::string(item.substr(0, equals)));
     if (equals == item.size() || reader == readers.end())
-      return fmt::format("{} must be name=value with one of the names {}, each once", quoted(item),
-                         names);
+      return fmt::format("{} must be name=value with one of the names {}, each once",
+                         in_quotes(item), names);
     if (std::string why = reader->second(item.substr(equals + 1)); !why.empty())
       return fmt::format("{}: {}", reader->first, why);
     readers.erase(reader);
@@ -98,7 +99,7 @@ Parsed<RoutingLaw> parse_routing_law(std::string_view text) {
     return Result::ok(law);
   }
   return Result::refused(fmt::format(
-      "must be balanced, lognormal:sigma=S,seed=N or trace:FILE (got {})", quoted(text)));
+      "must be balanced, lognormal:sigma=S,seed=N or trace:FILE (got {})", in_quotes(text)));
 }
 
 Parsed<HashTableLaw> parse_hash_table_law(std::string_view text) {
@@ -109,8 +110,9 @@ Parsed<HashTableLaw> parse_hash_table_law(std::string_view text) {
   if (text == "md5") return Result::ok({Kind::md5, {}});
   if (text.find_first_of("/.") != std::string_view::npos || text == "-")
     return Result::ok({Kind::file, std::string(text)});
-  return Result::refused(fmt::format(
-      "must be one of zeros, random, md5, or a path with a '/' or a '.' (got {})", quoted(text)));
+  return Result::refused(
+      fmt::format("must be one of zeros, random, md5, or a path with a '/' or a '.' (got {})",
+                  in_quotes(text)));
 }
 
 Parsed<TokenLaw> parse_token_law(std::string_view text) {
@@ -132,7 +134,7 @@ Parsed<TokenLaw> parse_token_law(std::string_view text) {
     return Result::ok(law);
   }
   return Result::refused(
-      fmt::format("must be uniform, zipf:s=S,q=Q or histogram:FILE (got {})", quoted(text)));
+      fmt::format("must be uniform, zipf:s=S,q=Q or histogram:FILE (got {})", in_quotes(text)));
 }
 
 }  // namespace meshsim
