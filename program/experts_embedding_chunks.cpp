@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "program/expert_stages.hpp"
+#include "program/row_moves.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -40,8 +41,8 @@ class EmbeddingChunks {
     build_down(build_, moe_, {rows_, ""});
     build_.padded_activation("rows_out", rows_.buffer, rows_.moved, D());
     build_.stage("unpermute");
-    const Names read{"rows_out", "routing"};
-    build_.vector("unpermute", {}, read, {"partial_out"}, read, read);
+    from_experts(build_, "rows_out", "routing", "partial_out",
+                 ring_token_order(build_, rows_, D()));
     build_.stage("reduce_outputs");
     build_.forward_beside(collective("reduce_outputs", CollectiveKind::reduce_scatter, D(),
                                      activations(), {"partial_out"}, {"routed_out"}));
@@ -84,12 +85,12 @@ class EmbeddingChunks {
   void gather_slice(std::int64_t c) {
     OpTemplate tokens = collective(own("gather_tokens", c), CollectiveKind::all_gather, width_,
                                    activations(), {input_}, {turn("all_tokens", c)});
-    if (c >= 2) tokens.after = {own("permute", c - 2)};
+    if (c >= 2) tokens.after = {own("fan_out", c - 2)};
     build_.forward_beside(std::move(tokens));
     OpTemplate sums =
         collective(own("reduce_tokens", c), CollectiveKind::reduce_scatter, width_, activations(),
                    {"d_" + turn("all_tokens", c)}, {"d_" + input_}, scatter_stream);
-    sums.after = {own("permute_back", c)};
+    sums.after = {own("fan_out_back", c)};
     build_.backward_beside_first(std::move(sums));
   }
 
@@ -118,7 +119,7 @@ class EmbeddingChunks {
     sums.after = {"route_back"};
     build_.backward_beside(std::move(sums));
     build_choice(build_, moe_, group_tokens_, "all_logits", beside);
-    build_.last_forward().after = {last};
+    build_.forward_op("route").after = {last};
   }
 
   // Sorts a slice and adds its products.
@@ -126,12 +127,13 @@ class EmbeddingChunks {
     const std::string in = own("rows_in", c);
     const std::string tokens = turn("all_tokens", c);
     build_.padded_activation(in, rows_.buffer, rows_.moved, width_);
-    build_.vector(own("permute", c), {}, {tokens, "routing"}, {in}, {}, {tokens});
+    to_experts(build_, tokens, "routing", in, ring_token_order(build_, rows_, width_), own("", c));
     // The first slice's gather came before that of the logits, which the sort waited for.
-    if (c > 0) build_.last_forward().after = {own("gather_tokens", c)};
+    if (c > 0) build_.forward_op(own("fan_out", c)).after = {own("gather_tokens", c)};
     // Backward goes from the last slice to the first: its buffer is free when the slice before the
     // last has left.
-    if (c + 2 < slices_) build_.first_backward().after = {own("reduce_tokens", c + 2)};
+    if (c + 2 < slices_)
+      build_.backward_op(own("fan_out_back", c)).after = {own("reduce_tokens", c + 2)};
 
     build_.padded_activation(in, rows_.buffer, rows_.routed, width_);
     const Names weights = up_names(moe_block, moe_.up_projections, "");

@@ -1,4 +1,5 @@
 #include "program/expert_stages.hpp"
+#include "program/row_moves.hpp"
 
 namespace meshsim {
 
@@ -9,11 +10,10 @@ void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& inpu
   build.activation("rows_in", rows.buffer, D);
   build.activation("routed_out", build.T(), D);
   build.stage("permute");
-  build.vector("permute", {}, {input, "routing"}, {"rows_in"}, {}, {input});
+  to_experts(build, input, "routing", "rows_in", {rows.slots, D});
   build_experts(build, moe, {rows, ""});
   build.stage("unpermute");
-  build.vector("unpermute", {}, {"rows_out", "routing"}, {"routed_out"}, {"rows_out", "routing"},
-               {"rows_out", "routing"});
+  from_experts(build, "rows_out", "routing", "routed_out", {rows.slots, D});
   if (moe.shared_width > 0) {
     build.stage("shared");
     build_shared(build, moe, input);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "program/expert_stages.hpp"
+#include "program/row_moves.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -61,6 +62,7 @@ class Ring {
   std::int64_t D() const { return build_.plan().model.emb_dim; }
   bool in_chunks() const { return chunks_ > 1; }
   bool chosen_by_scores() const { return moe_.score != MoeMlp::Score::softmax; }
+  TokenOrder token_order() const { return ring_token_order(build_, rows_, D()); }
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
 
   // "@2" of what chunk 2 has to itself, and of what it shares with every other chunk.
@@ -101,7 +103,7 @@ class Ring {
     OpTemplate tokens = collective("gather_tokens", c, all_gather, D(), type, {input_},
                                    {turn("all_tokens", c)}, gather_stream);
     // The buffer is free when the chunk before the last has been sorted.
-    if (c >= 2) tokens.after = {own("permute", c - 2)};
+    if (c >= 2) tokens.after = {own("fan_out", c - 2)};
     if (c >= 1 && barrier_) tokens.after.push_back(own("reduce_outputs", c - 1));
     forward(std::move(tokens));
     forward(collective("gather_logits", c, all_gather, moe_.experts, gate_type(build_),
@@ -122,7 +124,7 @@ class Ring {
         collective("reduce_logits", c, reduce_scatter, moe_.experts, gate_type(build_),
                    {"d_" + turn("all_logits", c)}, {"d_router_logits"}, scatter_stream);
     if (in_chunks()) {
-      token_sums.after = {own("permute_back", c)};
+      token_sums.after = {own("fan_out_back", c)};
       logit_sums.after = {own("route_back", c)};
     }
     backward_first(std::move(logit_sums));
@@ -137,12 +139,13 @@ class Ring {
     const std::string last_gather = hashed()             ? "gather_token_ids"
                                     : chosen_by_scores() ? "gather_scores"
                                                          : "gather_logits";
-    if (in_chunks()) build_.last_forward().after = {own(last_gather, c)};
+    if (in_chunks()) build_.forward_op(own("route", c)).after = {own(last_gather, c)};
     build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
-    build_.vector(own("permute", c), {}, {turn("all_tokens", c), own("routing", c)},
-                  {own("rows_in", c)}, {}, {turn("all_tokens", c)});
+    to_experts(build_, turn("all_tokens", c), own("routing", c), own("rows_in", c), token_order(),
+               tag(c));
     // The buffer of its result is free when the chunk before the last in this pass has returned.
-    if (c + 2 < chunks_) build_.first_backward().after = {own("reduce_tokens", c + 2)};
+    if (c + 2 < chunks_)
+      build_.backward_op(own("fan_out_back", c)).after = {own("reduce_tokens", c + 2)};
   }
 
   void experts(std::int64_t c) {
@@ -152,10 +155,10 @@ class Ring {
   }
 
   void unpermute(std::int64_t c) {
-    const Names read{own("rows_out", c), own("routing", c)};
-    build_.vector(own("unpermute", c), {}, read, {turn("partial_out", c)}, read, read);
-    if (in_chunks()) build_.first_backward().after = {own("gather_gradients", c)};
-    if (c >= 2) build_.last_forward().after = {own("reduce_outputs", c - 2)};
+    from_experts(build_, own("rows_out", c), own("routing", c), turn("partial_out", c),
+                 token_order(), tag(c));
+    if (in_chunks()) build_.backward_op(own("fan_in_back", c)).after = {own("gather_gradients", c)};
+    if (c >= 2) build_.forward_op(own("fan_in", c)).after = {own("reduce_outputs", c - 2)};
   }
 
   void scatter(std::int64_t c) {
@@ -165,8 +168,8 @@ class Ring {
     OpTemplate gradients =
         collective("gather_gradients", c, CollectiveKind::all_gather, D(), type, {"d_routed_out"},
                    {"d_" + turn("partial_out", c)}, gather_stream);
-    if (in_chunks()) sums.after = {own("unpermute", c)};
-    if (c + 2 < chunks_) gradients.after = {own("unpermute_back", c + 2)};
+    if (in_chunks()) sums.after = {own("fan_in", c)};
+    if (c + 2 < chunks_) gradients.after = {own("fan_in_back", c + 2)};
     if (c + 1 < chunks_ && barrier_) gradients.after.push_back(own("reduce_logits", c + 1));
     forward(std::move(sums));
     backward_first(std::move(gradients));

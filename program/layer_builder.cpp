@@ -159,6 +159,24 @@ void LayerBuilder::backward_beside_first(OpTemplate op) {
   current().backward_beside.insert(current().backward_beside.begin(), std::move(op));
 }
 
+namespace {
+
+OpTemplate& named(std::vector<OpTemplate>& ops, const std::string& name) {
+  for (OpTemplate& op : ops) {
+    if (op.name == name) return op;
+  }
+  throw std::logic_error("stage without operation " + name);
+}
+
+}  // namespace
+
+OpTemplate& LayerBuilder::forward_op(const std::string& name) {
+  return named(current().forward, name);
+}
+OpTemplate& LayerBuilder::backward_op(const std::string& name) {
+  return named(current().backward, name);
+}
+
 std::size_t LayerBuilder::weight(const std::string& name) const {
   for (std::size_t i = 0; i < layer_.weights.size(); ++i) {
     if (layer_.weights[i].name == name) return i;

@@ -79,9 +79,9 @@ class LayerBuilder {
   void backward_beside(OpTemplate op);
   void backward_beside_first(OpTemplate op);  // before those that the stage already has
 
-  // The last operation of the stage's main branch, in either pass, to say what it waits for.
-  OpTemplate& last_forward() { return current().forward.back(); }
-  OpTemplate& first_backward() { return current().backward.front(); }
+  // An operation of the stage's main branch, in either pass, to say what it waits for.
+  OpTemplate& forward_op(const std::string& name);
+  OpTemplate& backward_op(const std::string& name);
 
   // Work whose HBM bytes are those that it touches of what it reads and writes.
   OpTemplate compute(std::string name, OpKind kind, std::vector<Matmul> matmuls,

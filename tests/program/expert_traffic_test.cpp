@@ -128,8 +128,14 @@ TEST_CASE("plain permutations move whole receive buffers, ragged ones the rows i
                            ragged ? "use_ragged_sort=true" : "use_ragged_sort=false"})),
               Prefetch::layer);
     std::map<std::string, Bytes> hbm;
+    std::map<std::string, Bytes> gathered;
+    std::map<std::string, Bytes> scattered;
     std::map<std::string, Bytes> buffers;
     for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+      if (const auto* work = std::get_if<Compute>(&leaf.work)) {
+        gathered[leaf.name] = work->gathered;
+        scattered[leaf.name] = work->scatter_added;
+      }
       if (leaf.pass != Pass::forward) return;
       if (const auto* work = std::get_if<Compute>(&leaf.work)) hbm[leaf.name] = work->hbm_bytes;
       for (const BufferId id : leaf.writes)
@@ -137,10 +143,20 @@ TEST_CASE("plain permutations move whole receive buffers, ragged ones the rows i
     });
     const std::int64_t moved = ragged ? n : 4 * n;
     // Read and written; the counts of P x E experts tell where each row goes.
-    CHECK(hbm.at("local_permute").value() == 2 * moved * row + 4 * 4 * 128);
-    CHECK(hbm.at("local_unpermute").value() == 2 * moved * row);
-    // T tokens and their 2 k routing numbers come in, n rows go out.
-    CHECK(hbm.at("permute").value() == (2048 + n) * row + 2048 * 16 * 4);
+    CHECK(hbm.at("local_sort").value() == 2 * moved * row + 4 * 4 * 128);
+    CHECK(hbm.at("local_unsort").value() == 2 * moved * row + 4 * 4 * 128);
+    CHECK(gathered.at("local_sort").value() == 2 * moved * row);
+    // T tokens come in, n rows go out; these are sorted by T x 2 k routing numbers.
+    CHECK(hbm.at("fan_out").value() == (2048 + n) * row);
+    CHECK(gathered.at("fan_out").value() == n * row);
+    CHECK(hbm.at("sort").value() == 2 * n * row + 2048 * 16 * 4);
+    CHECK(gathered.at("sort").value() == 2 * n * row);
+    CHECK(gathered.at("fan_in").value() == n * row);
+    // Backward: rows are fanned out again and each is read for the gradient of its weight; the
+    // custom gradient of a sort is another gather.
+    CHECK(gathered.at("fan_in_back").value() == 2 * n * row);
+    CHECK(gathered.at("sort_back").value() == 2 * n * row);
+    CHECK(scattered.at("sort_back").value() == 0);
     // The experts read n rows and 32 kernels [D, F], F = 768, twice; they write n gates and ups.
     CHECK(hbm.at("gmm_up").value() == n * row + 2 * 32 * 2048 * 768 * 2 + n * 2 * 768 * 2);
     CHECK(buffers.at("full/moe received").value() == 4 * n * row);
@@ -157,4 +173,21 @@ TEST_CASE("a device sends all but its own share", "[program][ep]") {
   }
   CHECK(Collective{CollectiveKind::all_reduce, {"fsdp"}, 8, payload}.sent() == Bytes(112 << 20));
   CHECK(Collective{CollectiveKind::all_gather, {"fsdp"}, 1, payload}.sent() == Bytes(0));
+}
+
+TEST_CASE("without its custom gradient a sort is undone by adding rows through an index",
+          "[program][ep]") {
+  // Qwen3-30B-A3B, every expert here: n = 2048 x 8 rows of D = 2048 are sorted and unsorted.
+  const std::int64_t rows = 2048 * 8 * 2048 * 2;
+  std::map<std::string, std::int64_t> scattered;
+  const auto program = lower(plan_of(job("qwen3-30b-a3b", "v5p-32", {"use_custom_sort_vjp=false"})),
+                             Prefetch::layer);
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+    const auto* work = std::get_if<Compute>(&leaf.work);
+    if (work == nullptr || work->scatter_added.value() == 0) return;
+    scattered[leaf.name] = work->scatter_added.value();
+    CHECK(work->gathered.value() == 0);
+  });
+  CHECK(scattered ==
+        std::map<std::string, std::int64_t>{{"sort_back", rows}, {"unsort_back", rows}});
 }

@@ -122,9 +122,9 @@ TEST_CASE("what is dead code in the recomputation of a layer, and why", "[progra
   // The sum over a token's experts likewise. Its backward reads the rows that it sums (the gradient
   // of the routing weights), so that the experts' last product runs again. The shared expert's does
   // not.
-  CHECK(dead(job("mixtral-8x7b", "v5p-16"), "full/moe") == Set{"unpermute", "mlp_residual"});
+  CHECK(dead(job("mixtral-8x7b", "v5p-16"), "full/moe") == Set{"fan_in", "mlp_residual"});
   CHECK(dead(job("deepseek3-671b", "v5p-128", {"mtp_num_layers=0"}), "full/moe") ==
-        Set{"unpermute", "shared_down", "mlp_residual"});
+        Set{"fan_in", "shared_down", "mlp_residual"});
   // Hyper-connections: the mix is dead, but the gradients of its coefficients read the block's
   // outputs, so that all else runs again, the indexer (behind its mask) included.
   CHECK(dead(job("deepseek4-284b", "v5p-16"), "csa/moe") == Set{"mix"});
@@ -138,5 +138,5 @@ TEST_CASE("what is dead code in the recomputation of a layer, and why", "[progra
   CHECK(
       dead(job("mixtral-8x7b", "v5p-16",
                {"ici_expert_parallelism=2", "ici_fsdp_parallelism=-1", "use_ring_of_experts=true"}),
-           "full/moe") == Set{"unpermute", "reduce_outputs", "mlp_residual"});
+           "full/moe") == Set{"fan_in", "reduce_outputs", "mlp_residual"});
 }

@@ -1,0 +1,49 @@
+// Rows of tokens on their way to the experts and back:
+//
+//   fan_out   x[T, d] -> rows[n, d]      every token's row once for each of its k choices
+//   sort      rows[n, d] -> rows[m, d]   into the order of the experts
+//   unsort    rows[m, d] -> rows[n, d]   back into the order of the tokens
+//   fan_in    rows[n, d] -> out[T, d]    the weighted sum over the k choices
+//
+// Every move goes through an index, a row at a time: `gathered` counts the rows that it reads and
+// writes, which is slower than streaming them. A sort without MaxText's custom gradient
+// (use_custom_sort_vjp) has XLA's: rows are added to zeros through an unsorted index.
+//
+// The kernels of use_ragged_sort move the rows of the local experts only, between the tokens and
+// the order of the experts at once: nothing of [n, d] is between.
+//
+// Source: MaxText layers/moe.py, kernels/sort_activations.py and kernels/ragged/ragged_sort.py,
+// 2026-08.
+#pragma once
+
+#include <string>
+
+#include "program/expert_rows.hpp"
+#include "program/layer_builder.hpp"
+
+namespace meshsim {
+
+// Rows in the order of the tokens, in a buffer of their own; or none, between `use_ragged_sort`'s.
+struct TokenOrder {
+  std::int64_t rows;  // 0: none
+  std::int64_t columns;
+};
+
+// "fan_out" and "sort": `tokens` to `sorted`, by `routing`. `chunk` ends the names of operations
+// and of what is between.
+void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& routing,
+                const std::string& sorted, TokenOrder between, const std::string& chunk = "");
+
+// "unsort" and "fan_in": `sorted` to `sums`.
+void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& routing,
+                  const std::string& sums, TokenOrder between, const std::string& chunk = "");
+
+// Of a ring of experts, whose rows are those of all its tokens.
+TokenOrder ring_token_order(const LayerBuilder& build, const ExpertRows& rows,
+                            std::int64_t columns);
+
+// One sort, by `index`.
+void sort_rows(LayerBuilder& build, const std::string& name, const std::string& from,
+               const std::string& index, const std::string& to);
+
+}  // namespace meshsim
