@@ -28,11 +28,18 @@ void add_validate(CLI::App& app, int& result) {
                    "exit code 3 if the mean absolute error of the step times is larger")
       ->type_name("RATIO")
       ->check(CLI::NonNegativeNumber);
+  auto calibration = std::make_shared<std::string>();
+  command
+      ->add_option("--calibration", *calibration,
+                   "what chips reach of their sheets, schema calibration/1; default: built in")
+      ->type_name("FILE")
+      ->check(not_empty());
   auto output = add_output_options(*command);
   auto fidelity = add_fidelity_option(*command);
   command->callback([=, &result] {
     const Source file = runs->empty() ? published_runs_file() : read_source(*runs);
-    const Validation validation = validate(parse_published_runs(file), parse_fidelity(*fidelity));
+    const Validation validation =
+        validate(parse_published_runs(file), parse_fidelity(*fidelity), *calibration);
     emit(
         *output, [&] { return validation_json(validation); },
         [&] { return validation_table(validation); });

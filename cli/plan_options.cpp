@@ -83,6 +83,7 @@ PlanRequest PlanOptions::request() const {
   put("routing", "--routing", routing);
   put("hash_table", "--hash-table", hash_table);
   put("token_law", "--token-law", token_law);
+  put("calibration", "--calibration", calibration);
   if (!software.empty()) request.own["software"] = features(software, "--software");
   if (!moe_block.empty()) request.own["moe_block"] = features(moe_block, "--moe-block");
   if (!allow.empty()) request.own["allow"] = list_of(allow, "--allow");
@@ -112,6 +113,11 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
       ->type_name("TABLE");
   command.add_option("--token-law", options->token_law, "uniform, zipf:s=S,q=Q or histogram:FILE")
       ->type_name("LAW");
+  command
+      .add_option(
+          "--calibration", options->calibration,
+          "what chips reach of their sheets, schema calibration/1; default: a fit to public runs")
+      ->type_name("FILE");
   command.add_option("--allow", options->allow, "lift refusals of MaxText for a what-if")
       ->type_name("ID[,ID]")
       ->delimiter(',')

@@ -3,43 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <span>
-#include <stdexcept>
 
-#include "inputs/embedded.hpp"
-#include "inputs/fields.hpp"
-#include "inputs/yaml.hpp"
+#include "topologies/calibration.hpp"
 
 namespace meshsim {
 
-std::span<const EmbeddedFile> embedded_cost_models();
-
 namespace {
-
-std::vector<Efficiency> read_efficiencies() {
-  const EmbeddedFile& file = embedded_cost_models().front();
-  const Node root = parse_yaml({std::string(file.path), std::string(file.text)});
-  Diagnostics faults;
-  std::vector<Efficiency> all;
-  for (const Member& member : root.members) {
-    Fields fields(member.value, member.key, faults);
-    Efficiency efficiency{member.key, fields.real("value"), fields.text("source")};
-    fields.finish();
-    if (!(efficiency.value > 0)) {
-      faults.add({member.where, member.key, "a constant is positive", {}});
-    }
-    all.push_back(std::move(efficiency));
-  }
-  faults.throw_if_any();
-  return all;
-}
-
-double efficiency(const std::vector<Efficiency>& all, std::string_view name) {
-  for (const Efficiency& one : all) {
-    if (one.name == name) return one.value;
-  }
-  throw std::logic_error(fmt::format("no efficiency {}", name));
-}
 
 // Operations per second of a device's vector units: 8 sublanes x 128 lanes x 4 slots a cycle and
 // core. The clock is published or follows from the peak of the MXUs.
@@ -98,26 +67,25 @@ std::optional<std::string> not_priced(const Topology& topology, const StepProgra
 Machine machine_of(const Plan& plan) {
   const Chip& chip = *plan.topology.slice.chip;
   Machine machine;
-  machine.efficiencies = read_efficiencies();
+  const auto constant = [&](std::string_view name) {
+    return plan.config.calibration->value(name, chip.name);
+  };
   machine.matmul_peak = per_device(chip, chip.peak_bf16.value);
-  machine.matmul = machine.matmul_peak * efficiency(machine.efficiencies, "matmul");
-  machine.grouped_share = efficiency(machine.efficiencies, "grouped_matmul") /
-                          efficiency(machine.efficiencies, "matmul");
+  machine.matmul = machine.matmul_peak * constant("matmul");
+  machine.grouped_share = constant("grouped_matmul") / constant("matmul");
   if (chip.peak_int8) machine.int8_speedup = chip.peak_int8->value / chip.peak_bf16.value;
   if (chip.peak_fp8) machine.fp8_speedup = chip.peak_fp8->value / chip.peak_bf16.value;
   machine.mxu_size = chip.mxu_size.value;
   machine.vector_rate = vector_rate(chip);
-  machine.softmax_ops = efficiency(machine.efficiencies, "softmax_ops");
+  machine.softmax_ops = constant("softmax_ops");
   // The blocks of a grid are shared out over the cores.
-  machine.grid_step =
-      picoseconds_from_seconds(efficiency(machine.efficiencies, "attention_grid_step") /
-                               (static_cast<double>(chip.tensor_cores.value) /
-                                static_cast<double>(chip.devices_per_chip.value)));
-  machine.hbm =
-      per_device(chip, chip.hbm_bandwidth.value) * efficiency(machine.efficiencies, "hbm");
-  machine.row_gather = machine.hbm * efficiency(machine.efficiencies, "row_gather");
-  machine.scatter_add = BytesPerSecond(efficiency(machine.efficiencies, "scatter_add"));
-  machine.ici_link = chip.ici_link_bandwidth->value * efficiency(machine.efficiencies, "ici");
+  machine.grid_step = picoseconds_from_seconds(constant("attention_grid_step") /
+                                               (static_cast<double>(chip.tensor_cores.value) /
+                                                static_cast<double>(chip.devices_per_chip.value)));
+  machine.hbm = per_device(chip, chip.hbm_bandwidth.value) * constant("hbm");
+  machine.row_gather = machine.hbm * constant("row_gather");
+  machine.scatter_add = BytesPerSecond(constant("scatter_add"));
+  machine.ici_link = chip.ici_link_bandwidth->value * constant("ici");
   machine.hop_latency = chip.ici_hop_latency.value;
   if (chip.dcn_bandwidth) machine.dcn = per_device(chip, chip.dcn_bandwidth->value);
   if (chip.pcie_bandwidth) machine.pcie = per_device(chip, chip.pcie_bandwidth->value);

@@ -14,13 +14,6 @@
 
 namespace meshsim {
 
-// A share of a peak, with its source.
-struct Efficiency {
-  std::string name;
-  double value = 1;
-  std::string source;
-};
-
 struct Machine {
   FlopsPerSecond matmul;       // sustained
   FlopsPerSecond matmul_peak;  // of the chip's sheet; MFU is measured against it
@@ -46,7 +39,6 @@ struct Machine {
     std::int64_t slices = 1;  // that the axis spans over DCN
   };
   std::vector<AxisParts> mesh_axes;
-  std::vector<Efficiency> efficiencies;
 
   double speedup(NumberFormat format) const {
     return format == NumberFormat::int8  ? int8_speedup
@@ -64,7 +56,7 @@ struct Machine {
 // Why `program` cannot be priced on `topology`, or nothing: a constant that no source states.
 std::optional<std::string> not_priced(const Topology& topology, const StepProgram& program);
 
-// The machine of `plan`. Requires !not_priced.
+// The machine of `plan` by its calibration. Requires !not_priced.
 Machine machine_of(const Plan& plan);
 
 }  // namespace meshsim

@@ -19,11 +19,6 @@ bool stands_for_defaults(const std::string& path) {
   return path.ends_with("base.yml") && !fs::exists(path, ignored);
 }
 
-std::string resolved(const std::string& name, const std::string& from) {
-  if (name == "-" || fs::path(name).is_absolute()) return name;
-  return (fs::path(from).parent_path() / name).lexically_normal().string();
-}
-
 // A file with no keys at all is an empty plan.
 Node read_mapping(const std::string& path) {
   Node root = parse_yaml(read_source(path));
@@ -52,6 +47,11 @@ Node read_base(const std::string& path, const Location& named_at,
 }
 
 }  // namespace
+
+std::string relative_to(const std::string& from, const std::string& name) {
+  if (name == "-" || fs::path(name).is_absolute()) return name;
+  return (fs::path(from).parent_path() / name).lexically_normal().string();
+}
 
 ConfigFiles read_config_files(const std::string& path) {
   ConfigFiles result;
@@ -82,7 +82,7 @@ ConfigFiles read_config_files(const std::string& path) {
     }
     if (base->text.empty() || base->text == "None") break;
     named_at = base->where;
-    next = resolved(base->text, next);
+    next = relative_to(next, base->text);
   }
   std::reverse(result.files.begin(), result.files.end());
   return result;

@@ -19,4 +19,7 @@ struct ConfigFiles {
 // cannot be resolved.
 ConfigFiles read_config_files(const std::string& path);
 
+// The path `name` that the file `from` states, which is relative to its folder.
+std::string relative_to(const std::string& from, const std::string& name);
+
 }  // namespace meshsim

@@ -17,6 +17,7 @@ namespace meshsim {
 //   of
 //                dispatch_variant ("ring_legacy", "ring" or "ragged_a2a") and
 //                shared_expert_mlp_dim (default: that of the model)
+//   calibration  the path of a calibration/1 file, in place of the one that comes with meshsim
 // Records a fault and returns false unless `key` is one of these with a value of its form.
 bool check_own_key(const std::string& key, const Node& value, const Location& where,
                    Diagnostics& faults);

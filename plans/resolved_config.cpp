@@ -82,6 +82,7 @@ class Resolver {
     faults_.throw_if_any();
     merge_rules();
     single_out_moe_block();
+    read_calibration();
     finish_model();
     for (auto& [key, setting] : settings_) config_.settings.push_back(std::move(setting));
     return std::move(config_);
@@ -295,6 +296,17 @@ class Resolver {
     if (const Node* width = stated.find("shared_expert_mlp_dim")) {
       put_in_model("shared_expert_mlp_dim", *width);
     }
+  }
+
+  // A path that a plan file states is relative to that file, as base_config is.
+  void read_calibration() {
+    const auto stated = config_.own.find("calibration");
+    if (stated == config_.own.end()) return;
+    const Node& path = stated->second.value;
+    const bool in_file = stated->second.origin == Origin::config_file;
+    const std::string found = in_file ? relative_to(path.where.file, path.text) : path.text;
+    config_.calibration =
+        std::make_shared<const Calibration>(parse_calibration(read_source(found)));
   }
 
   void put_in_model(const std::string& key, const Node& value) {

@@ -9,12 +9,14 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "model_specs/model_spec.hpp"
 #include "plans/key_table.hpp"
+#include "topologies/calibration.hpp"
 
 namespace meshsim {
 
@@ -51,7 +53,8 @@ class ResolvedConfig {
   std::vector<Setting> settings;       // sorted by key
   std::map<std::string, Setting> own;  // the meshsim: block and its flags
   ModelSource model;                   // its maxtext: block holds the final values
-  std::vector<std::string> notes;      // for the user: "base.yml was not found: ..."
+  std::shared_ptr<const Calibration> calibration = builtin_calibration();
+  std::vector<std::string> notes;  // for the user: "base.yml was not found: ..."
 
   // A fault at the value of `key`, to be thrown by who finds it.
   Error refusal(std::string_view key, std::string what, std::string hint = {}) const;

@@ -51,7 +51,10 @@ Json report_head(std::string_view kind) {
 }
 
 Json provenance(const ResolvedConfig& config) {
-  return {{"version", version}, {"config_sha256", sha256(canonical_text(config))}, {"seed", 0}};
+  return {{"version", version},
+          {"config_sha256", sha256(canonical_text(config))},
+          {"calibration_sha256", sha256(config.calibration->file.text)},
+          {"seed", 0}};
 }
 
 bool is_secret(std::string_view key) {

@@ -17,8 +17,9 @@ using Json = nlohmann::ordered_json;
 // {"$schema", "format_version", "kind"}: the head of a report of `kind` ("model", "fit", ...).
 Json report_head(std::string_view kind);
 
-// {version, config_sha256, seed, assumptions[], not_modelled[], notes[]}. The hash is of every
-// key's final value, so that equal plans have equal hashes whoever set the keys.
+// {version, config_sha256, calibration_sha256, seed}. The first hash is of every key's final value,
+// so that equal plans have equal hashes whoever set the keys; the second of the calibration's
+// bytes.
 Json provenance(const ResolvedConfig& config);
 
 // The SHA-256 of `text` in hexadecimal.

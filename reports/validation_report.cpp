@@ -116,6 +116,7 @@ Json validation_json(const Validation& validation) {
   report["provenance"] = {{"version", version},
                           {"runs", validation.runs_name},
                           {"runs_sha256", sha256(validation.runs_text)},
+                          {"calibration_sha256", sha256(validation.calibration_text)},
                           {"fidelity", validation.fidelity},
                           {"seed", 0}};
   Json summary = statistics_json(validation.step_time);

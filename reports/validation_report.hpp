@@ -66,6 +66,7 @@ struct AblationOrder {
 
 struct Validation {
   std::string runs_name, runs_text;
+  std::string calibration_text;
   std::string fidelity;
   std::vector<ValidationRow> rows;
   ErrorStatistics step_time, arguments, total;  // summaries

@@ -53,9 +53,11 @@ void add_assumptions(Evaluation& result) {
       ahead ? "weights are gathered one layer ahead, gradients reduced one layer behind"
             : "memory is short: weights are gathered one kernel ahead, gradients reduced one "
               "kernel behind");
-  for (const Efficiency& efficiency : machine_of(plan).efficiencies) {
-    result.assumptions.push_back(fmt::format("{} reaches {:.0f} % of its peak: {}", efficiency.name,
-                                             100 * efficiency.value, efficiency.source));
+  for (const CalibrationName& known : calibration_names()) {
+    const CalibrationConstant& one = plan.config.calibration->at(known.name, chip_of(plan).name);
+    result.assumptions.push_back(fmt::format("{}: {:.3g} {} ({:.3g} to {:.3g}) {}; {}", one.name,
+                                             one.value, one.unit, one.low, one.high, known.meaning,
+                                             one.source));
   }
   result.assumptions.emplace_back("balanced routing: every expert receives as many rows");
   const std::vector<std::string>& lowering = result.step->program.assumptions;

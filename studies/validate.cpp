@@ -38,7 +38,18 @@ void add_memory(const Evaluation& evaluation, const Measured& measured, Validati
   row.oom_predicted = evaluation.peak() > evaluation.hbm_usable();
 }
 
-ValidationRow row_of(const PublishedRun& run, Fidelity fidelity) {
+// The request of a row, priced by the calibration at `path` ("": the built-in one).
+PlanRequest priced_by(PlanRequest request, const std::string& path) {
+  if (path.empty()) return request;
+  Node stated;
+  stated.kind = Node::Kind::scalar;
+  stated.text = path;
+  stated.where = {"<command line> --calibration"};
+  request.own["calibration"] = std::move(stated);
+  return request;
+}
+
+ValidationRow row_of(const PublishedRun& run, Fidelity fidelity, const std::string& calibration) {
   ValidationRow row;
   row.id = run.id;
   row.family = run.family;
@@ -54,9 +65,10 @@ ValidationRow row_of(const PublishedRun& run, Fidelity fidelity) {
     row.reason = run.not_modelled;
     return row;
   }
-  row.command = command_of(run.request, "simulate");
+  const PlanRequest request = priced_by(run.request, calibration);
+  row.command = command_of(request, "simulate");
   try {
-    const Plan plan = make_plan(run.request);
+    const Plan plan = make_plan(request);
     const std::string& chip = plan.topology.slice.chip->name;
     if (find_chip(run.chip).name != chip) {
       throw Error(
@@ -178,14 +190,18 @@ ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
   return result;
 }
 
-Validation validate(const PublishedRuns& runs, Fidelity fidelity) {
+Validation validate(const PublishedRuns& runs, Fidelity fidelity, const std::string& calibration) {
   Validation all;
+  // A file that is none is refused once, not by every row.
+  all.calibration_text = calibration.empty()
+                             ? builtin_calibration()->file.text
+                             : parse_calibration(read_source(calibration)).file.text;
   all.runs_name = runs.name;
   all.runs_text = runs.text;
   all.fidelity = name(fidelity);
   std::set<std::string> missing;
   for (const PublishedRun& run : runs.runs) {
-    all.rows.push_back(row_of(run, fidelity));
+    all.rows.push_back(row_of(run, fidelity, calibration));
     if (all.rows.back().status == RowStatus::not_modelled) missing.insert(all.rows.back().reason);
   }
   all.not_modelled.assign(missing.begin(), missing.end());

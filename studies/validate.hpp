@@ -7,8 +7,9 @@
 
 namespace meshsim {
 
-// Every run becomes a row; one that cannot be predicted says why.
-Validation validate(const PublishedRuns& runs, Fidelity fidelity);
+// Every run becomes a row; one that cannot be predicted says why. `calibration` is the path of a
+// calibration file, or "".
+Validation validate(const PublishedRuns& runs, Fidelity fidelity, const std::string& calibration);
 
 // Over the rows that have both figures of `compared`.
 ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
