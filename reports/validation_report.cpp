@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace meshsim {
 namespace {
 
@@ -38,18 +41,6 @@ Json row_json(const ValidationRow& row) {
           {"predicted_peak_bytes", or_null(row.peak_bytes)},
           {"oom_predicted", or_null(row.oom_predicted)},
           {"oom_measured", or_null(row.oom_measured)}};
-}
-
-Json statistics_json(const ErrorStatistics& errors) {
-  const auto figure = [&](double value) { return errors.rows > 0 ? Json(value) : Json(nullptr); };
-  Json worst = nullptr;
-  if (errors.rows > 0) worst = {{"id", errors.worst}, {"error_ratio", errors.worst_error}};
-  return {{"rows", errors.rows},
-          {"mean_abs_error_ratio", figure(errors.mean_abs)},
-          {"median_abs_error_ratio", figure(errors.median_abs)},
-          {"bias_ratio", figure(errors.bias)},
-          {"spread_ratio", figure(errors.spread)},
-          {"worst", std::move(worst)}};
 }
 
 Json ablation_json(const AblationOrder& ablation) {
@@ -109,6 +100,44 @@ std::string_view name(RowStatus status) {
 std::optional<double> Compared::error() const {
   if (!predicted || !measured || *measured == 0) return {};
   return *predicted / *measured - 1;
+}
+
+ErrorStatistics statistics_of(const std::vector<std::pair<std::string, double>>& errors) {
+  ErrorStatistics result;
+  std::vector<double> sizes;
+  double sum = 0;
+  double squares = 0;
+  for (const auto& [id, error] : errors) {
+    sizes.push_back(std::abs(error));
+    sum += error;
+    squares += error * error;
+    if (result.worst.empty() || std::abs(error) > std::abs(result.worst_error)) {
+      result.worst = id;
+      result.worst_error = error;
+    }
+  }
+  result.rows = static_cast<std::int64_t>(sizes.size());
+  if (sizes.empty()) return result;
+  const auto n = static_cast<double>(sizes.size());
+  for (const double size : sizes) result.mean_abs += size / n;
+  result.bias = sum / n;
+  if (n > 1) result.spread = std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)));
+  std::sort(sizes.begin(), sizes.end());
+  const std::size_t half = sizes.size() / 2;
+  result.median_abs = sizes.size() % 2 == 1 ? sizes[half] : (sizes[half - 1] + sizes[half]) / 2;
+  return result;
+}
+
+Json statistics_json(const ErrorStatistics& errors) {
+  const auto figure = [&](double value) { return errors.rows > 0 ? Json(value) : Json(nullptr); };
+  Json worst = nullptr;
+  if (errors.rows > 0) worst = {{"id", errors.worst}, {"error_ratio", errors.worst_error}};
+  return {{"rows", errors.rows},
+          {"mean_abs_error_ratio", figure(errors.mean_abs)},
+          {"median_abs_error_ratio", figure(errors.median_abs)},
+          {"bias_ratio", figure(errors.bias)},
+          {"spread_ratio", figure(errors.spread)},
+          {"worst", std::move(worst)}};
 }
 
 Json validation_json(const Validation& validation) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reports/document.hpp"
@@ -75,6 +76,10 @@ struct Validation {
   std::int64_t oom_rows = 0, oom_right = 0;  // rows with a measured outcome
   std::vector<std::string> not_modelled;
 };
+
+// Of pairs of id and error.
+ErrorStatistics statistics_of(const std::vector<std::pair<std::string, double>>& errors);
+Json statistics_json(const ErrorStatistics& errors);
 
 Json validation_json(const Validation& validation);
 std::string validation_table(const Validation& validation);

@@ -163,31 +163,11 @@ void summarise(Validation& all) {
 
 ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
                               Compared ValidationRow::*compared) {
-  ErrorStatistics result;
-  std::vector<double> sizes;
-  double sum = 0;
-  double squares = 0;
+  std::vector<std::pair<std::string, double>> errors;
   for (const ValidationRow* row : rows) {
-    const std::optional<double> error = (row->*compared).error();
-    if (!error) continue;
-    sizes.push_back(std::abs(*error));
-    sum += *error;
-    squares += *error * *error;
-    if (result.worst.empty() || std::abs(*error) > std::abs(result.worst_error)) {
-      result.worst = row->id;
-      result.worst_error = *error;
-    }
+    if (const auto error = (row->*compared).error()) errors.emplace_back(row->id, *error);
   }
-  result.rows = static_cast<std::int64_t>(sizes.size());
-  if (sizes.empty()) return result;
-  const auto n = static_cast<double>(sizes.size());
-  for (const double size : sizes) result.mean_abs += size / n;
-  result.bias = sum / n;
-  if (n > 1) result.spread = std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)));
-  std::sort(sizes.begin(), sizes.end());
-  const std::size_t half = sizes.size() / 2;
-  result.median_abs = sizes.size() % 2 == 1 ? sizes[half] : (sizes[half - 1] + sizes[half]) / 2;
-  return result;
+  return statistics_of(errors);
 }
 
 Validation validate(const PublishedRuns& runs, Fidelity fidelity, const std::string& calibration) {

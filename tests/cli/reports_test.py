@@ -35,6 +35,7 @@ REPORTS = {
     ),
     "models": (["model"],),
     "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
+    "calibration": (["calibrate"],),
     "validate": (["validate"], ["validate", "--fidelity", "event"]),
     "moe-check": (["moe", "check", str(DATA / "golden" / "routed_moe_v4_grad.json")],),
     "moe-run": (

@@ -3,7 +3,7 @@
 from command_line import DONE, FLASH, INVALID, IO, NEGATIVE, USAGE, CommandLine
 
 COMMANDS = (
-    "fit", "simulate", "what-if", "validate", "collective", "config", "model", "topology", "moe", "schema",
+    "fit", "simulate", "what-if", "validate", "calibrate", "collective", "config", "model", "topology", "moe", "schema",
 )
 
 

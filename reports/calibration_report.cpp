@@ -1,0 +1,136 @@
+#include "reports/calibration_report.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace meshsim {
+namespace {
+
+Json constant_json(const CalibrationConstant& one) {
+  Json prior = nullptr;
+  if (one.prior) prior = {{"value", one.prior->value}, {"log_sigma", one.prior->log_sigma}};
+  return {{"name", one.name},
+          {"unit", one.unit},
+          {"chip", one.chip},
+          {"value", one.value},
+          {"low", one.low},
+          {"high", one.high},
+          {"source", one.source},
+          {"prior", std::move(prior)},
+          {"fitted_rows", one.fitted_rows},
+          {"residual_ratio", one.residual_ratio ? Json(*one.residual_ratio) : Json(nullptr)}};
+}
+
+Json residuals_json(const std::vector<CalibrationResidual>& residuals) {
+  Json list = Json::array();
+  for (const CalibrationResidual& one : residuals) {
+    list.push_back({{"id", one.id},
+                    {"family", one.family},
+                    {"error_ratio", one.error},
+                    {"left_out_error_ratio", one.left_out}});
+  }
+  return list;
+}
+
+struct Comparison {
+  const char* name;
+  double FittedRow::*error;
+};
+constexpr std::array<Comparison, 3> comparisons{{{"fitted", &FittedRow::error},
+                                                 {"family_left_out", &FittedRow::family_left_out},
+                                                 {"model_left_out", &FittedRow::model_left_out}}};
+constexpr std::array<const char*, 3> qualities{"", "exact", "inferred"};
+
+Json fit_json(const CalibrationFit& fit) {
+  Json json = {{"iterations", fit.iterations}, {"statistics", Json::array()}};
+  for (const char* quality : qualities) {
+    for (const Comparison& comparison : comparisons) {
+      Json one = {{"error", comparison.name}, {"quality", *quality == 0 ? "all" : quality}};
+      one.update(statistics_json(statistics_of(fit.rows, comparison.error, quality)));
+      json["statistics"].push_back(std::move(one));
+    }
+  }
+  json["rows"] = Json::array();
+  for (const FittedRow& row : fit.rows) {
+    json["rows"].push_back({{"id", row.id},
+                            {"family", row.family},
+                            {"model", row.model},
+                            {"quality", row.quality.empty() ? Json(nullptr) : Json(row.quality)},
+                            {"measured_s", row.measured_s},
+                            {"predicted_s", row.predicted_s},
+                            {"weight_ratio", row.weight},
+                            {"error_ratio", row.error},
+                            {"family_left_out_error_ratio", row.family_left_out},
+                            {"model_left_out_error_ratio", row.model_left_out}});
+  }
+  json["skipped"] = Json::array();
+  for (const auto& [id, why] : fit.skipped)
+    json["skipped"].push_back({{"id", id}, {"reason", why}});
+  return json;
+}
+
+std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * ratio); }
+
+}  // namespace
+
+ErrorStatistics statistics_of(const std::vector<FittedRow>& rows, double FittedRow::*error,
+                              const std::string& quality) {
+  std::vector<std::pair<std::string, double>> errors;
+  for (const FittedRow& row : rows) {
+    if (quality.empty() || row.quality == quality) errors.emplace_back(row.id, row.*error);
+  }
+  return statistics_of(errors);
+}
+
+Json calibration_json(const CalibrationFit& fit) {
+  Json report = report_head("calibration");
+  report["provenance"] = {{"version", version},
+                          {"runs", fit.runs_name},
+                          {"runs_sha256", sha256(fit.runs_text)},
+                          {"fidelity", "closed-form"},
+                          {"seed", 0}};
+  report["constants"] = Json::array();
+  for (const CalibrationConstant& one : fit.calibration.constants)
+    report["constants"].push_back(constant_json(one));
+  report["step_time"] = residuals_json(fit.calibration.step_time);
+  report["peak"] = residuals_json(fit.calibration.peak);
+  report["fit"] = fit_json(fit);
+  return report;
+}
+
+std::string calibration_table(const CalibrationFit& fit) {
+  std::string text = fmt::format("{:<22}{:<18}{:<6}{:>12}{:>12}{:>12}{:>12}{:>6}\n", "constant",
+                                 "unit", "chip", "prior", "fitted", "low", "high", "rows");
+  for (const CalibrationConstant& one : fit.calibration.constants) {
+    text +=
+        fmt::format("{:<22}{:<18}{:<6}{:>12}{:>12.4g}{:>12.4g}{:>12.4g}{:>6}\n", one.name, one.unit,
+                    one.chip, one.prior ? fmt::format("{:.4g}", one.prior->value) : "-", one.value,
+                    one.low, one.high, one.fitted_rows.size());
+  }
+  text +=
+      fmt::format("\n{:<10}{:<26}{:<10}{:>10}{:>11}{:>9}{:>10}{:>14}{:>14}\n", "run", "model",
+                  "quality", "measured", "predicted", "weight", "error", "family out", "model out");
+  for (const FittedRow& row : fit.rows) {
+    text += fmt::format("{:<10}{:<26}{:<10}{:>10.3f}{:>11.3f}{:>9.2f}{:>10}{:>14}{:>14}\n",
+                        printable(row.id), printable(row.model), printable(row.quality),
+                        row.measured_s, row.predicted_s, row.weight, percent(row.error),
+                        percent(row.family_left_out), percent(row.model_left_out));
+  }
+  text += fmt::format("\n{:<30}{:>6}{:>10}{:>10}{:>10}\n", "error of the step time", "rows",
+                      "mean |e|", "median", "bias");
+  for (const char* quality : qualities) {
+    for (const Comparison& comparison : comparisons) {
+      const ErrorStatistics errors = statistics_of(fit.rows, comparison.error, quality);
+      text += fmt::format("{:<30}{:>6}{:>10}{:>10}{:>10}\n",
+                          fmt::format("{} {}", *quality == 0 ? "all" : quality, comparison.name),
+                          errors.rows, fmt::format("{:.1f} %", 100 * errors.mean_abs),
+                          fmt::format("{:.1f} %", 100 * errors.median_abs), percent(errors.bias));
+    }
+  }
+  for (const auto& [id, why] : fit.skipped)
+    text += fmt::format("not used: {}: {}\n", printable(id), printable(why));
+  return text;
+}
+
+}  // namespace meshsim
