@@ -13,8 +13,13 @@
 //                                axis d carries
 //                                  ring   D floor(n^2 / 4) / (2 n) s_d, half-way ties split
 //                                  line   D floor(n / 2) ceil(n / 2) / n s_d
+//   permute                      each device of the group sends to the next, along its last axis
+//   but
+//                                for the turns: payload s_d / w on that axis
 //   latency                      hops of the longest way, summed over axes:
 //                                  ring   floor(n / 2) s_d      line   (n - 1) s_d
+//                                of a permute, in each of its rounds:
+//                                  ring   s_d                   line   (n - 1) s_d
 //
 // Over several slices a collective is hierarchical: what one device exchanges with its peers in the
 // other slices crosses DCN, the rest is a collective of its own slice; the two are pipelined. DCN
@@ -29,7 +34,8 @@
 namespace meshsim {
 namespace {
 
-std::int64_t hops(const PhysicalPart& part) {
+std::int64_t hops(CollectiveKind kind, const PhysicalPart& part) {
+  if (kind == CollectiveKind::permute) return (part.wraparound ? 1 : part.part - 1) * part.stride;
   return (part.wraparound ? part.part / 2 : part.part - 1) * part.stride;
 }
 
@@ -50,7 +56,8 @@ double all_to_all_load(const PhysicalPart& part) {
 double hbm_bytes_per_sent_byte(CollectiveKind kind) {
   switch (kind) {
     case CollectiveKind::all_gather:
-    case CollectiveKind::all_to_all: return 2;
+    case CollectiveKind::all_to_all:
+    case CollectiveKind::permute: return 2;
     case CollectiveKind::reduce_scatter: return 3;
     case CollectiveKind::all_reduce: return 2.5;  // half of its bytes reduce, half gather
   }
@@ -63,6 +70,8 @@ double dcn_bytes(const Collective& work, std::int64_t slices) {
   const std::int64_t in_slice = work.group / slices;
   const double share = static_cast<double>(work.payload.value()) / static_cast<double>(in_slice);
   const double exchanged = share * static_cast<double>(slices - 1) / static_cast<double>(slices);
+  // The last device of a slice passes all of it on.
+  if (work.kind == CollectiveKind::permute) return static_cast<double>(work.payload.value());
   return work.kind == CollectiveKind::all_reduce ? 2 * exchanged : exchanged;
 }
 
@@ -88,14 +97,18 @@ Price price(const Collective& work, const Machine& machine) {
   std::int64_t way = 0;
   for (const PhysicalPart& part : parts) {
     links += sending_links(part);
-    way += hops(part);
+    way += hops(work.kind, part);
   }
   if (work.kind == CollectiveKind::all_reduce) way *= 2;
+  if (work.kind == CollectiveKind::permute) way *= work.rounds;
+  const auto on_torus = [&](const PhysicalPart& part) { return part.axis < machine.physical_axes; };
+  const auto last = std::find_if(parts.rbegin(), parts.rend(), on_torus);
   for (const PhysicalPart& part : parts) {
-    if (part.axis >= machine.physical_axes)
-      continue;  // the devices of one chip: no ICI between them
+    if (!on_torus(part)) continue;  // the devices of one chip: no ICI between them
     const double bytes = work.kind == CollectiveKind::all_to_all
                              ? static_cast<double>(work.payload.value()) * all_to_all_load(part)
+                         : work.kind == CollectiveKind::permute
+                             ? (&part == &*last ? sent * static_cast<double>(part.stride) : 0)
                              : sent / links;
     times[ici_0 + part.axis] += bytes / link * 1e12;
   }

@@ -182,12 +182,16 @@ Result context_strategy(const Plan& p) {
                    fmt::format("'{}' does not run compressed attention", strategy),
                    "context_parallel_strategy=all_gather"};
   }
-  const std::int64_t parts = strategy == "ring" ? context * context : context;
-  if (p.training.sequence_length % parts != 0) {
-    return Finding{"context_parallel_strategy",
-                   fmt::format("max_target_length={} is not divisible by {}",
-                               p.training.sequence_length, parts),
-                   "a longer sequence or a smaller context degree"};
+  // A balanced rank has an early and a late run of the sequence.
+  const bool balanced =
+      strategy == "all_gather" && p.config.boolean("context_parallel_load_balance");
+  const std::int64_t parts = strategy == "ring" ? context * context : context * (balanced ? 2 : 1);
+  const std::int64_t S = p.training.sequence_length;
+  if (S % parts != 0) {
+    return Finding{
+        "context_parallel_strategy",
+        fmt::format("max_target_length={} is not divisible by {}", S, parts),
+        fmt::format("max_target_length={}, or a smaller context degree", (S / parts + 1) * parts)};
   }
   if (strategy == "all_gather") return {};
   if (p.config.text("attention") != "flash" || !p.config.boolean("use_tokamax_splash")) {

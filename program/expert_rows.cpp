@@ -48,7 +48,7 @@ ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t 
 
 std::int64_t capacity(const LayerBuilder& build, const MoeMlp& moe) {
   const double factor = build.plan().config.real("capacity_factor");
-  const std::int64_t per_expert = ceil_div(build.batch().length * moe.top_k, moe.experts);
+  const std::int64_t per_expert = ceil_div(build.batch().sequence * moe.top_k, moe.experts);
   return static_cast<std::int64_t>(std::max(static_cast<double>(per_expert) * factor, factor));
 }
 

@@ -222,6 +222,18 @@ OpTemplate LayerBuilder::collective(std::string name, CollectiveKind kind,
   return op;
 }
 
+void LayerBuilder::transfer(const std::string& name, CollectiveKind there, CollectiveKind back,
+                            const std::vector<std::string>& mesh_axes, Bytes payload,
+                            const std::string& from, const std::string& to) {
+  forward(collective(name, there, mesh_axes, payload, {from}, {to}));
+  backward(collective(name + "_back", back, mesh_axes, payload, {"d_" + to}, {"d_" + from}));
+}
+
+Bytes LayerBuilder::activation_bytes(std::int64_t rows, std::int64_t columns) const {
+  return Bytes(checked_product({rows, columns, element_bytes(plan_.training.activations)},
+                               "activation bytes"));
+}
+
 void LayerBuilder::linear(const std::string& name, const Names& weights, const Names& in,
                           const Names& out, std::vector<Matmul> matmuls,
                           std::optional<FlopCount> model_flops) {

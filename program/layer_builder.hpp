@@ -90,6 +90,14 @@ class LayerBuilder {
   OpTemplate collective(std::string name, CollectiveKind kind, std::vector<std::string> mesh_axes,
                         Bytes payload, Names reads, Names writes) const;
 
+  // A collective that carries `from` to `to` forward, and its transpose that carries the gradient
+  // back.
+  void transfer(const std::string& name, CollectiveKind there, CollectiveKind back,
+                const std::vector<std::string>& mesh_axes, Bytes payload, const std::string& from,
+                const std::string& to);
+  // Of `rows` x `columns` activations, not padded.
+  Bytes activation_bytes(std::int64_t rows, std::int64_t columns) const;
+
   Symbol symbol(const std::string& name) const { return layer_.symbol(name); }
   std::size_t weight(const std::string& name) const;
   LayerTemplate take() { return std::move(layer_); }

@@ -91,7 +91,8 @@ ActivationAxes activation_axes(const Plan& plan) {
 }
 
 LocalBatch local_batch(const Plan& plan) {
-  const std::int64_t parts = shards(plan.mesh, activation_axes(plan).batch);
+  const ActivationAxes axes = activation_axes(plan);
+  const std::int64_t parts = shards(plan.mesh, axes.batch);
   const std::int64_t micro = plan.training.global_batch / plan.training.gradient_accumulation;
   if (micro % parts != 0) {
     throw plan.config.refusal(
@@ -99,7 +100,8 @@ LocalBatch local_batch(const Plan& plan) {
         fmt::format("{} sequences do not divide over {} devices", micro, parts),
         fmt::format("a global batch that is a multiple of {}", parts));
   }
-  return {micro / parts, plan.training.sequence_length};
+  const std::int64_t S = plan.training.sequence_length;
+  return {micro / parts, S / shards(plan.mesh, axes.length), S};
 }
 
 std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors) {

@@ -28,7 +28,8 @@ ActivationAxes activation_axes(const Plan& plan);
 // The sequences of one microbatch on one device.
 struct LocalBatch {
   std::int64_t sequences = 0;
-  std::int64_t length = 0;  // S
+  std::int64_t length = 0;    // tokens of each that lie here
+  std::int64_t sequence = 0;  // S: all of its tokens
   std::int64_t tokens() const { return sequences * length; }
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plans/state.hpp"
+#include "program/context_parallel.hpp"
 #include "program/expert_stages.hpp"
 #include "program/lowering.hpp"
 #include "program/outer_templates.hpp"
@@ -26,6 +27,8 @@ StepProgram Lowering::run() {
   step.push_back(repeat(microbatches, sequence(std::move(body))));
   optimizer(step);
   program_.root = sequence(std::move(step));
+  for (std::string& text : assumptions(context_split(plan_)))
+    program_.assumptions.push_back(std::move(text));
   program_.tokens = plan_.training.global_batch * plan_.training.sequence_length / plan_.devices();
   for_each_leaf(program_.root, [&](const Leaf& leaf, std::int64_t times) {
     const auto* work = std::get_if<Compute>(&leaf.work);
@@ -46,7 +49,7 @@ const LayerTemplate* Lowering::template_of(int kind) {
 void Lowering::make_templates() {
   embedding_ = embedding_template(plan_, batch_);
   tiles_ = plan_.config.integer("num_vocab_tiling");
-  head_ = head_template(plan_, {1, batch_.tokens() / tiles_});
+  head_ = head_template(plan_, {1, batch_.tokens() / tiles_, batch_.sequence});
   if (plan_.model.mtp_layers > 0) mtp_ = mtp_template(plan_, batch_);
   nothing_of_mtp_ = nothing_again(mtp_);
   nothing_of_embedding_ = nothing_again(embedding_);
@@ -236,14 +239,31 @@ std::optional<std::string> not_split(const Plan& plan) {
   return {};
 }
 
+// Why the parts of sequences are not lowered, or nothing.
+std::optional<std::string> not_in_parts(const Plan& plan) {
+  const ContextSplit split = context_split(plan);
+  if (split.devices() == 1) return {};
+  const std::int64_t length = local_batch(plan).length;
+  for (const LayerKind& kind : plan.model.kinds) {
+    if (!kind.attention) continue;
+    const auto* compressed = std::get_if<CompressedAttention>(&kind.attention->form);
+    if (compressed != nullptr && compressed->ratio > 0 && length % compressed->ratio != 0)
+      return "a context degree that splits the windows of compressed attention";
+  }
+  return {};
+}
+
 std::optional<std::string> not_lowered(const Plan& plan) {
-  const std::set<std::string> lowered{"data",   "fsdp",   "fsdp_transpose",
-                                      "expert", "tensor", "tensor_sequence"};
+  const std::set<std::string> lowered{"data",           "fsdp",
+                                      "fsdp_transpose", "expert",
+                                      "tensor",         "tensor_sequence",
+                                      "context",        "context_usp_ulysses"};
   for (const MeshAxis& axis : plan.mesh.axes) {
     if (axis.size() > 1 && !lowered.contains(axis.name))
       return fmt::format("the step time of plans with a {} degree", axis.name);
   }
   if (std::optional<std::string> axes = not_split(plan)) return axes;
+  if (std::optional<std::string> parts = not_in_parts(plan)) return parts;
   if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
     return "multi-token prediction with hyper-connections";

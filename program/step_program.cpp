@@ -22,11 +22,13 @@ std::string_view name(CollectiveKind kind) {
     case CollectiveKind::reduce_scatter: return "reduce-scatter";
     case CollectiveKind::all_reduce: return "all-reduce";
     case CollectiveKind::all_to_all: return "all-to-all";
+    case CollectiveKind::permute: return "collective-permute";
   }
   return "";
 }
 
 Bytes Collective::sent() const {
+  if (kind == CollectiveKind::permute) return payload;
   // Shards are payload / n bytes; a payload that n does not divide has one short shard.
   const Bytes once = payload - Bytes(payload.value() / group);
   return kind == CollectiveKind::all_reduce ? once * 2 : once;

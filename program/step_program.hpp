@@ -65,7 +65,7 @@ struct Compute {
   std::int64_t grid_steps = 0;  // attention kernels
 };
 
-enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all };
+enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all, permute };
 std::string_view name(CollectiveKind kind);
 
 // One collective over the devices that differ only in their place on `mesh_axes`.
@@ -74,11 +74,14 @@ struct Collective {
   std::vector<std::string> mesh_axes;
   std::int64_t group = 1;  // devices that take part
   Bytes payload;  // all_gather: the gathered output; reduce_scatter, all_reduce: the input;
-                  // all_to_all: what one device holds, its own share included
+                  // all_to_all: what one device holds, its own share included; permute: what it
+                  // passes to the next device of the group, the last to the first
+  std::int64_t rounds = 1;  // permute: in so many equal parts, each after the one before
 
   // What one device sends, which on balanced input is what it receives:
   //   all_gather, reduce_scatter, all_to_all   payload (n - 1) / n
   //   all_reduce                               twice that
+  //   permute                                  payload
   Bytes sent() const;
 };
 

@@ -3,24 +3,6 @@
 #include "units/checked.hpp"
 
 namespace meshsim {
-namespace {
-
-Bytes activation_bytes(const LayerBuilder& build, std::int64_t rows, std::int64_t columns) {
-  return Bytes(checked_product({rows, columns, element_bytes(build.plan().training.activations)},
-                               "activation bytes"));
-}
-
-// A collective that carries `from` to `to` forward, and its transpose that carries the gradient
-// back.
-void transfer(LayerBuilder& build, const std::string& name, CollectiveKind there,
-              CollectiveKind back, const std::vector<std::string>& axes, Bytes payload,
-              const std::string& from, const std::string& to) {
-  build.forward(build.collective(name, there, axes, payload, {from}, {to}));
-  build.backward(build.collective(name + "_back", back, axes, payload, {"d_" + to}, {"d_" + from}));
-}
-
-}  // namespace
-
 void stream_activation(LayerBuilder& build, const std::string& symbol, std::int64_t copies) {
   build.activation(symbol, build.stream_rows(), copies * build.stream_columns());
 }
@@ -30,8 +12,8 @@ std::string enter_block(LayerBuilder& build, const std::string& stream) {
   const std::string whole = stream + "_whole";
   const std::int64_t D = build.plan().model.emb_dim;
   build.activation(whole, build.T(), D);
-  transfer(build, "enter_block", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
-           build.axes().within, activation_bytes(build, build.T(), D), stream, whole);
+  build.transfer("enter_block", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+                 build.axes().within, build.activation_bytes(build.T(), D), stream, whole);
   return whole;
 }
 
@@ -40,9 +22,9 @@ std::string whole_columns(LayerBuilder& build, const std::string& stream, std::i
   const std::string whole = stream + "_columns";
   const std::int64_t columns = copies * build.plan().model.emb_dim;
   build.activation(whole, build.stream_rows(), columns);
-  transfer(build, "gather_columns", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
-           build.axes().embed, activation_bytes(build, build.stream_rows(), columns), stream,
-           whole);
+  build.transfer("gather_columns", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+                 build.axes().embed, build.activation_bytes(build.stream_rows(), columns), stream,
+                 whole);
   return whole;
 }
 
@@ -59,9 +41,9 @@ std::string partial_output(LayerBuilder& build, const std::string& stream) {
 void leave_block(LayerBuilder& build, const std::string& stream) {
   if (build.ways() == 1) return;
   stream_activation(build, stream);
-  transfer(build, "leave_block", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
-           build.axes().within, activation_bytes(build, build.T(), build.plan().model.emb_dim),
-           stream + "_partial", stream);
+  build.transfer("leave_block", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
+                 build.axes().within, build.activation_bytes(build.T(), build.plan().model.emb_dim),
+                 stream + "_partial", stream);
 }
 
 void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
@@ -95,15 +77,15 @@ void latent_linear(LayerBuilder& build, const std::string& name, const std::stri
   // The sums are formed in place, in both passes: the gradient that comes back is that of each
   // device's heads.
   if (!axes.embed.empty()) {
-    const Bytes payload = activation_bytes(build, rows, n);
+    const Bytes payload = build.activation_bytes(rows, n);
     build.forward(build.collective(name + "_sum", CollectiveKind::all_reduce, axes.embed, payload,
                                    {local}, {local}));
     build.backward(build.collective(name + "_sum_back", CollectiveKind::all_reduce, axes.embed,
                                     payload, {"d_" + local}, {"d_" + local}));
   }
   if (!axes.rows.empty()) {
-    transfer(build, name + "_gather", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
-             axes.rows, activation_bytes(build, build.T(), n), local, out);
+    build.transfer(name + "_gather", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+                   axes.rows, build.activation_bytes(build.T(), n), local, out);
   }
 }
 

@@ -18,19 +18,19 @@ std::int64_t first_visible(const Visibility& visibility, std::int64_t query) {
 
 }  // namespace
 
-std::int64_t visited_blocks(const Visibility& visibility, std::int64_t S, BlockShape block) {
+std::int64_t visited_blocks(const Visibility& visibility, QueryRange queries, BlockShape block) {
   std::int64_t visited = 0;
-  for (std::int64_t a = 0; a < S; a += block.queries) {
-    const std::int64_t b = std::min(S, a + block.queries);
+  for (std::int64_t a = queries.begin; a < queries.end; a += block.queries) {
+    const std::int64_t b = std::min(queries.end, a + block.queries);
     visited += (b - 1) / block.keys - first_visible(visibility, a) / block.keys + 1;
   }
   return visited;
 }
 
-std::int64_t visited_compressed_blocks(std::int64_t ratio, std::int64_t S, BlockShape block) {
+std::int64_t visited_compressed_blocks(std::int64_t ratio, QueryRange queries, BlockShape block) {
   std::int64_t visited = 0;
-  for (std::int64_t a = 0; a < S; a += block.queries) {
-    visited += ceil_div(std::min(S, a + block.queries) / ratio, block.keys);
+  for (std::int64_t a = queries.begin; a < queries.end; a += block.queries) {
+    visited += ceil_div(std::min(queries.end, a + block.queries) / ratio, block.keys);
   }
   return visited;
 }

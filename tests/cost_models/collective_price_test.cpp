@@ -54,6 +54,27 @@ TEST_CASE("all-gather: every axis carries its share, both ways on a ring", "[cos
   CHECK(link_time(scatter, V, {ring(0, 8)}) == link_time(gather, V, {ring(0, 8)}));
 }
 
+TEST_CASE("a permute goes one way along the last axis", "[cost_models]") {
+  // Every device sends V to its neighbour over one link; turns into the next row use links of the
+  // other axis, one device in eight.
+  const std::int64_t V = 1 << 20;
+  constexpr auto pass = CollectiveKind::permute;
+  CHECK(link_time(pass, V, {ring(0, 8)}) == V);
+  CHECK(link_time(pass, V, {ring(0, 4), ring(1, 8)}) == V);
+  CHECK(link_time(pass, V, {line(0, 4)}) == V);  // the last sends back the other way
+  // Every other chip: each hop crosses two links, which two rings share.
+  CHECK(link_time(pass, V, {ring(0, 4, 2)}) == 2 * V);
+  // Rounds follow each other: the way counts once for each.
+  const Machine machine = links_only({ring(0, 8)});
+  Collective work{pass, {"fsdp"}, 8, Bytes(V)};
+  const Price once = price(work, machine);
+  work.rounds = 7;
+  const Price round = price(work, machine);
+  CHECK(round.latency == once.latency * 7);
+  CHECK(round.duration - round.latency == once.duration - once.latency);
+  CHECK(work.sent() == Bytes(V));
+}
+
 TEST_CASE("an all-reduce is a reduce-scatter and an all-gather", "[cost_models]") {
   const std::vector<std::vector<PhysicalPart>> groups{
       {ring(0, 4)}, {line(0, 8)}, {ring(0, 4), ring(1, 8)}, {ring(2, 4, 2)}};

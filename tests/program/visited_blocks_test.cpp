@@ -35,7 +35,7 @@ TEST_CASE("a block is visited if it holds a visible pair", "[program]") {
             }
           }
           INFO(S << " " << block.queries << "x" << block.keys << " " << window);
-          CHECK(visited_blocks(v, S, block) == static_cast<std::int64_t>(blocks.size()));
+          CHECK(visited_blocks(v, {0, S}, block) == static_cast<std::int64_t>(blocks.size()));
         }
       }
       for (const std::int64_t ratio : {1, 4, 9}) {
@@ -45,7 +45,7 @@ TEST_CASE("a block is visited if it holds a visible pair", "[program]") {
             blocks.insert({t / block.queries, entry / block.keys});
         }
         INFO(S << " " << block.queries << "x" << block.keys << " ratio " << ratio);
-        CHECK(visited_compressed_blocks(ratio, S, block) ==
+        CHECK(visited_compressed_blocks(ratio, {0, S}, block) ==
               static_cast<std::int64_t>(blocks.size()));
       }
     }
