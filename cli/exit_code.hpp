@@ -13,6 +13,8 @@ enum ExitCode {
   exit_invalid_input = 5,
   exit_io = 6,
   exit_resource_limit = 7,
+  exit_failed_plans = 8,   // a sweep finished, but some of its plans threw
+  exit_interrupted = 130,  // by Ctrl-C; can be resumed
 };
 
 constexpr int exit_code(ErrorKind kind) {

@@ -53,7 +53,8 @@ Node features(const std::vector<std::string>& assignments, const char* flag) {
   return mapping;
 }
 
-// MaxText takes any key as M_<KEY> from the environment.
+}  // namespace
+
 std::map<std::string, std::string> maxtext_environment() {
   std::map<std::string, std::string> variables;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
@@ -64,8 +65,6 @@ std::map<std::string, std::string> maxtext_environment() {
   }
   return variables;
 }
-
-}  // namespace
 
 PlanRequest PlanOptions::request() const {
   PlanRequest request;

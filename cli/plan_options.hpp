@@ -2,6 +2,7 @@
 // has no key for.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ struct PlanOptions {
 
   PlanRequest request() const;
 };
+
+// MaxText takes any key as M_<KEY> from the environment.
+std::map<std::string, std::string> maxtext_environment();
 
 std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command);
 

@@ -92,29 +92,11 @@ class Resolver {
   using Values = std::map<std::string, Node>;
 
   // The table's entry for `key`, after its value was checked; nullptr after a fault.
-  const KeyInfo* accept(const std::string& key, const Node& value, Location where) {
-    const KeyInfo* info = table_.find(key);
-    if (info == nullptr) {
-      constexpr std::size_t longest = 60;
-      const std::string shown = key.size() > longest ? key.substr(0, longest) + "..." : key;
-      // Nobody sees the hints beyond the cap, and each costs a walk over all names.
-      const bool seen = ++unknown_ <= Diagnostics::cap;
-      faults_.add({std::move(where), shown, "is not a MaxText key",
-                   seen ? did_you_mean(key, table_.names()) : ""});
-      return nullptr;
-    }
-    if (info->use == KeyUse::derived) {
-      faults_.add({std::move(where), key, "cannot be set: " + info->reason, {}});
-      return nullptr;
-    }
-    KeyTable::check(*info, value, faults_);
-    if (info->use == KeyUse::fixed && !info->is_default(value)) {
-      faults_.add({std::move(where), key,
-                   fmt::format("is not modelled (got {}, want {})", described(value),
-                               described(info->default_value)),
-                   fmt::format("it would need {}", info->reason)});
-    }
-    return info;
+  const KeyInfo* accept(const std::string& key, const Node& value, const Location& where) {
+    // Nobody sees the hints beyond the cap, and each costs a walk over all names.
+    const bool seen = unknown_ < Diagnostics::cap;
+    if (table_.find(key) == nullptr) ++unknown_;
+    return check_setting(key, value, where, faults_, seen);
   }
 
   void read_files() {
@@ -387,6 +369,31 @@ void ResolvedConfig::set(std::string_view key, std::int64_t value) {
 Error ResolvedConfig::refusal(std::string_view key, std::string what, std::string hint) const {
   return {ErrorKind::invalid_input,
           Diagnostic{at(key).value.where, std::string(key), std::move(what), std::move(hint)}};
+}
+
+const KeyInfo* check_setting(const std::string& key, const Node& value, const Location& where,
+                             Diagnostics& faults, bool suggest) {
+  const KeyTable& table = KeyTable::instance();
+  const KeyInfo* info = table.find(key);
+  if (info == nullptr) {
+    constexpr std::size_t longest = 60;
+    const std::string shown = key.size() > longest ? key.substr(0, longest) + "..." : key;
+    faults.add(
+        {where, shown, "is not a MaxText key", suggest ? did_you_mean(key, table.names()) : ""});
+    return nullptr;
+  }
+  if (info->use == KeyUse::derived) {
+    faults.add({where, key, "cannot be set: " + info->reason, {}});
+    return nullptr;
+  }
+  KeyTable::check(*info, value, faults);
+  if (info->use == KeyUse::fixed && !info->is_default(value)) {
+    faults.add({where, key,
+                fmt::format("is not modelled (got {}, want {})", described(value),
+                            described(info->default_value)),
+                fmt::format("it would need {}", info->reason)});
+  }
+  return info;
 }
 
 ResolvedConfig resolve_config(const PlanRequest& request) { return Resolver(request).run(); }

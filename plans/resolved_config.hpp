@@ -60,6 +60,12 @@ class ResolvedConfig {
   Error refusal(std::string_view key, std::string what, std::string hint = {}) const;
 };
 
+// The table's entry for `key`, or nullptr after a fault: an unknown key (with the nearest names,
+// unless !suggest), one that cannot be set, a value of the wrong type or out of range. A value that
+// is not modelled is a fault as well, but the entry is returned.
+const KeyInfo* check_setting(const std::string& key, const Node& value, const Location& where,
+                             Diagnostics& faults, bool suggest = true);
+
 // Throws Error(invalid_input) with every fault of each source: unknown keys (nearest names), wrong
 // types, ranges, conflicts, include cycles; Error(io) for a file that cannot be read.
 ResolvedConfig resolve_config(const PlanRequest& request);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "plans/config_hash.hpp"
+
 namespace meshsim {
 namespace {
 

@@ -5,25 +5,14 @@
 
 #include <array>
 #include <cmath>
-#include <cstdint>
 
+#include "plans/config_hash.hpp"
 #include "units/parse.hpp"
 
 namespace meshsim {
 namespace {
 
 constexpr std::string_view schema_root = "https://meshsim.dev/schema/";
-
-std::string canonical_text(const ResolvedConfig& config) {
-  std::string text;
-  for (const Setting& setting : config.settings) {
-    if (is_secret(setting.key)) continue;  // a hash of a password tells who guesses it
-    text += fmt::format("{}={}\n", setting.key, flow_text(setting.value));
-  }
-  for (const auto& [key, setting] : config.own)
-    text += fmt::format("meshsim.{}={}\n", key, flow_text(setting.value));
-  return text;
-}
 
 void refuse_non_finite(const Json& value) {
   if (value.is_number_float() && !std::isfinite(value.get<double>())) {
@@ -52,16 +41,9 @@ Json report_head(std::string_view kind) {
 
 Json provenance(const ResolvedConfig& config) {
   return {{"version", version},
-          {"config_sha256", sha256(canonical_text(config))},
+          {"config_sha256", hash_of(config).hex()},
           {"calibration_sha256", sha256(config.calibration->file.text)},
           {"seed", 0}};
-}
-
-bool is_secret(std::string_view key) {
-  for (const std::string_view part : {"access_token", "api_key", "password", "secret"}) {
-    if (key.find(part) != std::string_view::npos) return true;
-  }
-  return false;
 }
 
 Json value_json(const Node& value) {

@@ -31,9 +31,6 @@ Json resolved_json(const ResolvedConfig& config);
 // A plan value as JSON of its own type: true, 4, 0.5, "text", [..], {..} or null.
 Json value_json(const Node& value);
 
-// Keys whose values are credentials and never shown.
-bool is_secret(std::string_view key);
-
 // `document` as text: two spaces of indentation, a final newline. Throws Error(internal) if a
 // number is not finite, which JSON could only write as null.
 std::string json_text(const Json& document);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "inputs/node.hpp"
+#include "inputs/yaml.hpp"
 
 namespace meshsim {
 namespace {
@@ -14,6 +15,18 @@ std::string upper(std::string text) {
     return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   });
   return text;
+}
+
+constexpr std::string_view own_prefix = "meshsim.";
+
+Node own_value(const std::string& text) {
+  constexpr const char* from = "<change>";
+  if (text.starts_with('[') || text.starts_with('{')) return parse_yaml({from, text});
+  Node value;
+  value.kind = Node::Kind::scalar;
+  value.where = {from};
+  value.text = text;
+  return value;
 }
 
 // A word for a shell: quoted where it needs to be.
@@ -53,6 +66,10 @@ std::string change_text(const Change& change) {
 
 PlanRequest changed(PlanRequest request, const Change& change) {
   for (const auto& [key, value] : change) {
+    if (key.starts_with(own_prefix)) {
+      request.own[key.substr(own_prefix.size())] = own_value(value);
+      continue;
+    }
     std::erase_if(request.assignments,
                   [&key = key](const std::string& word) { return word.starts_with(key + "="); });
     request.environment.erase("M_" + upper(key));

@@ -9,7 +9,8 @@
 
 namespace meshsim {
 
-using Change = std::vector<std::pair<std::string, std::string>>;  // key, value
+// key, value; "meshsim.NAME" is a key of the meshsim: block.
+using Change = std::vector<std::pair<std::string, std::string>>;
 
 // "attention=flash use_tokamax_splash=true"
 std::string change_text(const Change& change);

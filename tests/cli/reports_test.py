@@ -37,6 +37,7 @@ REPORTS = {
     "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
     "calibration": (["calibrate"],),
     "validate": (["validate"], ["validate", "--fidelity", "event"]),
+    "sweep": (["sweep", str(DATA / "sweep" / "flash.yml")],),
     "moe-check": (["moe", "check", str(DATA / "golden" / "routed_moe_v4_grad.json")],),
     "moe-run": (
         ["moe", "run", "compare_single_rank=false", "tokens=64", "layers=1", "steps=1"],

@@ -1,0 +1,263 @@
+#include "reports/sweep_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "inputs/nearest.hpp"
+#include "units/error.hpp"
+#include "units/print.hpp"
+
+namespace meshsim {
+namespace {
+
+constexpr std::array<const char*, 4> objectives{"step_time_ps (less)", "peak_bytes (less)",
+                                                "chips (fewer)", "tokens_per_chip_hour (more)"};
+
+// JSON text in quotes.
+void append_text(std::string& to, std::string_view text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+  });
+  if (plain) {
+    to += '"';
+    to += text;
+    to += '"';
+  } else {
+    to += Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+}
+
+std::string row_json(const SweepRow& row) {
+  const SweepOutcome& outcome = row.outcome;
+  std::string text;
+  auto out = std::back_inserter(text);
+  fmt::format_to(out, "{{\"index\": {}, \"plan_hash\": \"{}\", \"verdict\": \"{}\"", row.index,
+                 row.plan_hash, name(outcome.verdict));
+  if (outcome.step_time) {
+    fmt::format_to(out,
+                   ", \"step_time_ps\": {}, \"tokens_per_s_per_device\": {}, "
+                   "\"tokens_per_chip_hour\": {}, \"mfu_ratio\": {}",
+                   outcome.step_time->value(), outcome.tokens_per_s_per_device,
+                   row.tokens_per_chip_hour, outcome.mfu);
+  } else {
+    text +=
+        ", \"step_time_ps\": null, \"tokens_per_s_per_device\": null, "
+        "\"tokens_per_chip_hour\": null, \"mfu_ratio\": null";
+  }
+  if (outcome.peak) {
+    fmt::format_to(out, ", \"peak_bytes\": {}, \"peak_is_least\": {}", outcome.peak->value(),
+                   outcome.peak_is_least);
+  } else {
+    text += ", \"peak_bytes\": null, \"peak_is_least\": false";
+  }
+  if (row.chips > 0) {
+    fmt::format_to(out, ", \"chips\": {}", row.chips);
+  } else {
+    text += ", \"chips\": null";
+  }
+  text += ", \"reason\": ";
+  if (outcome.reason.empty()) {
+    text += "null";
+  } else {
+    append_text(text, outcome.reason);
+  }
+  text += ", \"change\": ";
+  append_text(text, row.change);
+  text += ", \"command\": ";
+  append_text(text, row.command);
+  text += "}";
+  return text;
+}
+
+// A field of a CSV file. A text that a spreadsheet would take for a formula gets an apostrophe.
+std::string csv_field(std::string text) {
+  if (!text.empty() && std::string_view("=+-@\t").find(text.front()) != std::string_view::npos)
+    text.insert(0, "'");
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+constexpr const char* csv_head =
+    "index,plan_hash,verdict,step_time_ps,tokens_per_s_per_device,tokens_per_chip_hour,mfu_ratio,"
+    "peak_bytes,peak_is_least,chips,reason,change,command\n";
+
+std::string row_csv(const SweepRow& row) {
+  const SweepOutcome& outcome = row.outcome;
+  std::string text = fmt::format("{},{},{},", row.index, row.plan_hash, name(outcome.verdict));
+  if (outcome.step_time) {
+    text += fmt::format("{},{},{},{},", outcome.step_time->value(), outcome.tokens_per_s_per_device,
+                        row.tokens_per_chip_hour, outcome.mfu);
+  } else {
+    text += ",,,,";
+  }
+  text += outcome.peak ? fmt::format("{},{},", outcome.peak->value(), outcome.peak_is_least) : ",,";
+  text += row.chips > 0 ? fmt::format("{},", row.chips) : ",";
+  return text + csv_field(outcome.reason) + "," + csv_field(row.change) + "," +
+         csv_field(row.command) + "\n";
+}
+
+std::string rows_json(const std::vector<SweepRow>& rows, std::string_view indent) {
+  std::string text = "[";
+  for (const SweepRow& row : rows)
+    text += fmt::format("{}\n{}{}", &row == rows.data() ? "" : ",", indent, row_json(row));
+  return text + "]";
+}
+
+Json rejected_json(const SweepSummary& summary) {
+  std::vector<std::pair<std::string, SweepSummary::Rejected>> sorted(summary.rejected.begin(),
+                                                                     summary.rejected.end());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second.count > b.second.count; });
+  Json list = Json::array();
+  for (const auto& [cause, rejected] : sorted)
+    list.push_back({{"reason", cause}, {"count", rejected.count}, {"example", rejected.example}});
+  return list;
+}
+
+Json counts_json(const SweepSummary& summary) {
+  Json counts = {{"plans", summary.plans}};
+  for (const SweepVerdict verdict :
+       {SweepVerdict::fits, SweepVerdict::does_not_fit, SweepVerdict::inconclusive,
+        SweepVerdict::refused, SweepVerdict::failed}) {
+    const auto found = summary.verdicts.find(verdict);
+    counts[std::string(name(verdict))] = found == summary.verdicts.end() ? 0 : found->second;
+  }
+  return counts;
+}
+
+// "counts": ..., to "rejected": ..., without braces.
+std::string summary_json(const SweepSummary& summary, std::string_view indent) {
+  Json names = Json::array();
+  for (const char* objective : objectives) names.push_back(objective);
+  const std::string inner = std::string(indent) + "  ";
+  return fmt::format(
+      "{0}\"counts\": {1},\n{0}\"objectives\": {2},\n{0}\"front\": {3},\n{0}\"top\": {4},\n"
+      "{0}\"best_by_chips\": {5},\n{0}\"rejected\": {6}",
+      indent, counts_json(summary).dump(), names.dump(), rows_json(summary.front, inner),
+      rows_json(summary.top, inner), rows_json(summary.best_by_chips, inner),
+      rejected_json(summary).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+Json head_json(const SweepHead& head) {
+  Json json = report_head("sweep");
+  json["provenance"] = head.provenance;
+  json["space"] = {{"source", head.source}, {"axes", head.axes}, {"fidelity", head.fidelity}};
+  return json;
+}
+
+void append_rows(std::string& text, const char* title, const std::vector<SweepRow>& rows) {
+  if (rows.empty()) return;
+  text += fmt::format("\n{}\n{:>6}{:>11}{:>12}{:>9}{:>12}  {}\n", title, "chips", "step",
+                      "tok/s/dev", "MFU", "peak", "change");
+  for (const SweepRow& row : rows) {
+    text += fmt::format("{:>6}{:>11}{:>12.1f}{:>9}{:>12}  {}\n", row.chips,
+                        human(row.outcome.step_time.value_or(Picoseconds(0))),
+                        row.outcome.tokens_per_s_per_device,
+                        fmt::format("{:.1f} %", 100 * row.outcome.mfu),
+                        in_gib(row.outcome.peak.value_or(Bytes(0))), printable(row.change));
+  }
+}
+
+std::string table(const SweepHead& head, const SweepSummary& summary) {
+  std::string text =
+      fmt::format("{}: {} plans ({})\n", printable(head.source), summary.plans, head.fidelity);
+  for (const auto& [verdict, count] : summary.verdicts)
+    text += fmt::format("  {:<14}{:>10}\n", name(verdict), count);
+  append_rows(text, "best plan of each size, by tokens per chip-hour", summary.best_by_chips);
+  append_rows(text, "most tokens per chip-hour", summary.top);
+  constexpr std::size_t shown = 20;
+  std::vector<SweepRow> front = summary.front;
+  const std::size_t all = front.size();
+  if (front.size() > shown) front.resize(shown);
+  append_rows(text,
+              all > shown
+                  ? fmt::format("Pareto front: step time, peak memory, chips, tokens per chip-hour "
+                                "(the first {} of {}; -o json has all)",
+                                shown, all)
+                        .c_str()
+                  : "Pareto front: step time, peak memory, chips, tokens per chip-hour",
+              front);
+  if (!summary.rejected.empty()) {
+    text += "\nrejected\n";
+    for (const Json& rejected : rejected_json(summary)) {
+      text += fmt::format("{:>10}  {:<40}  {}\n", rejected["count"].get<std::int64_t>(),
+                          printable(rejected["reason"].get<std::string>()),
+                          printable(rejected["example"].get<std::string>()));
+    }
+  }
+  if (!summary.top.empty()) {
+    text += fmt::format("\nbest: {}\n", printable(summary.top.front().command));
+  } else {
+    text += "\nNO PLAN FITS\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string_view name(SweepVerdict verdict) {
+  switch (verdict) {
+    case SweepVerdict::fits: return "fits";
+    case SweepVerdict::does_not_fit: return "does_not_fit";
+    case SweepVerdict::inconclusive: return "inconclusive";
+    case SweepVerdict::refused: return "refused";
+    case SweepVerdict::failed: return "failed";
+  }
+  return "";
+}
+
+SweepForm sweep_form(const std::string& name) {
+  if (name == "table") return SweepForm::table;
+  if (name == "json") return SweepForm::json;
+  if (name == "jsonl") return SweepForm::jsonl;
+  if (name == "csv") return SweepForm::csv;
+  throw Error(ErrorKind::usage, "-o " + printable(name) + " is not a form of this report",
+              "table, json, jsonl or csv");
+}
+
+std::string sweep_head(SweepForm form, const SweepHead& head) {
+  switch (form) {
+    case SweepForm::table: return "";
+    case SweepForm::csv: return csv_head;
+    case SweepForm::jsonl: {
+      Json json = head_json(head);
+      json["record"] = "head";
+      return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    }
+    case SweepForm::json: break;
+  }
+  std::string text = json_text(head_json(head));
+  text.resize(text.rfind("\n}"));  // what follows belongs to the same object
+  return text + ",\n  \"plans\": [";
+}
+
+std::string sweep_row(SweepForm form, const SweepRow& row, bool first) {
+  switch (form) {
+    case SweepForm::table: return "";
+    case SweepForm::csv: return row_csv(row);
+    case SweepForm::jsonl: return "{\"record\": \"plan\", " + row_json(row).substr(1) + "\n";
+    case SweepForm::json: break;
+  }
+  return fmt::format("{}\n    {}", first ? "" : ",", row_json(row));
+}
+
+std::string sweep_tail(SweepForm form, const SweepHead& head, const SweepSummary& summary) {
+  switch (form) {
+    case SweepForm::table: return table(head, summary);
+    case SweepForm::csv: return "";
+    case SweepForm::jsonl: {
+      std::string text = "{\"record\": \"summary\", " + summary_json(summary, "") + "}";
+      std::replace(text.begin(), text.end(), '\n', ' ');
+      return text + "\n";
+    }
+    case SweepForm::json: break;
+  }
+  return "],\n" + summary_json(summary, "  ") + "\n}\n";
+}
+
+}  // namespace meshsim

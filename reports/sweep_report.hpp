@@ -1,0 +1,73 @@
+// Many plans: one row each, and what stands out of them.
+//
+// Rows are written as they come, in the order of the plans; the summary follows the last one. The
+// bytes depend on the rows alone: not on how many threads, ranks or runs produced them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reports/document.hpp"
+#include "units/quantity.hpp"
+
+namespace meshsim {
+
+enum class SweepVerdict { fits, does_not_fit, inconclusive, refused, failed };
+std::string_view name(SweepVerdict verdict);
+
+// What one plan came to. Everything but the verdict may be unknown.
+struct SweepOutcome {
+  SweepVerdict verdict = SweepVerdict::failed;
+  std::optional<Picoseconds> step_time;
+  double tokens_per_s_per_device = 0;  // with step_time
+  double mfu = 0;                      // with step_time
+  std::optional<Bytes> peak;
+  bool peak_is_least = false;  // the plan needs at least this: it was not looked at any further
+  std::string reason;          // of a plan that does not fit, is refused or failed
+  std::string cause;           // the class of the reason: what rejected[] counts
+};
+
+struct SweepRow {
+  std::int64_t index = 0;
+  std::string plan_hash;
+  std::int64_t chips = 0;
+  double tokens_per_chip_hour = 0;  // with step_time
+  SweepOutcome outcome;
+  std::string change;   // "key=value ..." of the axes
+  std::string command;  // to be pasted
+};
+
+// What stands out.
+struct SweepSummary {
+  std::int64_t plans = 0;
+  std::map<SweepVerdict, std::int64_t> verdicts;
+  std::vector<SweepRow> front;  // no plan that fits is at least as good in all objectives
+  std::vector<SweepRow> top;    // by tokens per chip-hour, then by index
+  std::vector<SweepRow> best_by_chips;
+  struct Rejected {
+    std::int64_t count = 0;
+    std::string example;  // the reason of the first
+  };
+  std::map<std::string, Rejected> rejected;  // by cause
+};
+
+struct SweepHead {
+  std::string source;  // the file of the space
+  std::string fidelity;
+  std::int64_t axes = 0;
+  Json provenance;
+};
+
+// Forms of a sweep report: table (the summary), json, jsonl, csv. Throws Error(usage) for another.
+enum class SweepForm { table, json, jsonl, csv };
+SweepForm sweep_form(const std::string& name);
+
+std::string sweep_head(SweepForm form, const SweepHead& head);
+// `first`: of the report.
+std::string sweep_row(SweepForm form, const SweepRow& row, bool first);
+std::string sweep_tail(SweepForm form, const SweepHead& head, const SweepSummary& summary);
+
+}  // namespace meshsim

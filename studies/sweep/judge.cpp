@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include "plans/config_hash.hpp"
+#include "studies/sweep/sweep.hpp"
+#include "units/error.hpp"
+#include "units/print.hpp"
+
+namespace meshsim {
+namespace {
+
+// "uneven-parameter" of "... [uneven-parameter]", else the key, else the text: few classes,
+// whatever numbers the reasons hold.
+std::string class_of(const Diagnostic& fault) {
+  const std::size_t open = fault.what.rfind('[');
+  if (open != std::string::npos && fault.what.ends_with("]"))
+    return fault.what.substr(open + 1, fault.what.size() - open - 2);
+  return fault.key.empty() ? fault.what : fault.key;
+}
+
+SweepOutcome without_figures(SweepVerdict verdict, const std::string& prefix, const Error& error) {
+  SweepOutcome outcome;
+  outcome.verdict = verdict;
+  const Diagnostic& first = error.diagnostics().front();
+  outcome.reason = first.key.empty() ? first.what : first.key + ": " + first.what;
+  outcome.cause = prefix + class_of(first);
+  return outcome;
+}
+
+SweepOutcome outcome_of(const Answer& answer) {
+  SweepOutcome outcome;
+  outcome.peak = answer.peak();
+  switch (answer.verdict) {
+    case Verdict::fits: outcome.verdict = SweepVerdict::fits; break;
+    case Verdict::does_not_fit:
+      outcome.verdict = SweepVerdict::does_not_fit;
+      outcome.reason =
+          fmt::format("needs {} of {} HBM", in_gib(answer.peak()), in_gib(answer.hbm_usable));
+      outcome.cause = "does not fit";
+      break;
+    case Verdict::inconclusive:
+      outcome.verdict = SweepVerdict::inconclusive;
+      outcome.reason = "the step is not modelled: see meshsim simulate";
+      outcome.cause = "inconclusive: the step is not modelled";
+      break;
+  }
+  if (!answer.timed) {
+    outcome.peak_is_least = true;
+    return outcome;
+  }
+  outcome.step_time = answer.step_time;
+  outcome.tokens_per_s_per_device = answer.tokens_per_s_per_device;
+  outcome.mfu = answer.mfu;
+  return outcome;
+}
+
+class Simulating : public PlanJudge {
+ public:
+  Simulating(const SweepSpace& space, Fidelity fidelity) : space_(space), evaluator_(fidelity) {}
+
+  Judgement judge(const Change& change) override {
+    Judgement judgement;
+    const PlanRequest request = changed(space_.base, change);
+    ConfigHash asked = ConfigHash::of("", "");  // of the words, until they are resolved
+    for (const std::string& word : request.assignments) asked += ConfigHash::of("asked", word);
+    try {
+      const Plan plan = make_plan(request);
+      asked = hash_of(plan.config);
+      judgement.outcome = outcome_of(evaluator_.evaluate(plan));
+    } catch (const Error& error) {
+      const bool refused = error.kind() == ErrorKind::invalid_input;
+      judgement.outcome = without_figures(refused ? SweepVerdict::refused : SweepVerdict::failed,
+                                          refused ? "refused: " : "failed: ", error);
+    }
+    judgement.plan_hash = asked.hex();
+    return judgement;
+  }
+
+ private:
+  const SweepSpace& space_;
+  Evaluator evaluator_;
+};
+
+}  // namespace
+
+std::unique_ptr<PlanJudge> make_judge(const SweepSpace& space, Fidelity fidelity) {
+  return std::make_unique<Simulating>(space, fidelity);
+}
+
+}  // namespace meshsim
