@@ -60,8 +60,8 @@ double refetched_bytes(const Compute& work, const Matmul& product) {
 
 std::string_view name(CoreCause cause) {
   constexpr std::array<std::string_view, core_cause_count> names{
-      "compute",    "mxu_inefficiency", "tile_waste", "softmax",
-      "grid_steps", "row_gather",       "scatter_add"};
+      "compute",    "mxu_inefficiency", "tile_waste",  "softmax",
+      "grid_steps", "row_gather",       "scatter_add", "key_sort"};
   return names.at(cause);
 }
 
@@ -108,6 +108,7 @@ Price price(const Compute& work, const Machine& machine) {
   core[row_gather] = static_cast<double>(work.gathered.value()) / machine.row_gather.value() * 1e12;
   core[scatter_add] =
       static_cast<double>(work.scatter_added.value()) / machine.scatter_add.value() * 1e12;
+  core[key_sort] = static_cast<double>(work.sort_steps) * machine.sort_step * 1e12;
   ResourceTimes times{};
   times[tensor_core] = std::accumulate(core.begin(), core.end(), 0.0);
   times[hbm] = bytes / machine.hbm.value() * 1e12;

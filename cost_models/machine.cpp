@@ -85,6 +85,7 @@ Machine machine_of(const Plan& plan) {
   machine.hbm = per_device(chip, chip.hbm_bandwidth.value) * constant("hbm");
   machine.row_gather = machine.hbm * constant("row_gather");
   machine.scatter_add = BytesPerSecond(constant("scatter_add"));
+  machine.sort_step = constant("sort_step");
   machine.ici_link = chip.ici_link_bandwidth->value * constant("ici");
   machine.hop_latency = chip.ici_hop_latency.value;
   if (chip.dcn_bandwidth) machine.dcn = per_device(chip, chip.dcn_bandwidth->value);

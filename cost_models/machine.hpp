@@ -26,7 +26,8 @@ struct Machine {
   Picoseconds grid_step;        // of an attention kernel: a fixed time per block
   BytesPerSecond row_gather{std::numeric_limits<double>::infinity()};   // sustained
   BytesPerSecond scatter_add{std::numeric_limits<double>::infinity()};  // sustained
-  BytesPerSecond hbm;                                                   // sustained
+  double sort_step = 0;     // seconds of one key in one stage of a sorting network
+  BytesPerSecond hbm;       // sustained
   BytesPerSecond ici_link;  // sustained, one link, one direction
   Picoseconds hop_latency;
   BytesPerSecond pcie;            // to or from the host, of one device

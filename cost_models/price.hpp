@@ -44,6 +44,7 @@ enum CoreCause : std::size_t {
   grid_steps,    // starting a block of a kernel
   row_gather,    // rows moved through an index
   scatter_add,   // rows added through an unsorted index
+  key_sort,      // keys in a sorting network
   core_cause_count
 };
 std::string_view name(CoreCause cause);

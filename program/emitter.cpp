@@ -44,7 +44,8 @@ Instance Emitter::instance(const LayerTemplate& layer) {
   return {&layer,
           {},
           std::vector<BufferId>(layer.weights.size(), no_buffer),
-          std::vector<BufferId>(layer.weights.size(), no_buffer)};
+          std::vector<BufferId>(layer.weights.size(), no_buffer),
+          {}};
 }
 
 BufferId Emitter::symbol(Instance& instance, const std::string& name) {
@@ -108,6 +109,21 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
   for (const auto& [axes, ids] : by_axes(layer, which, &Weight::reduce_axes))
     add(CollectiveKind::all_reduce, axes, ids, true);
   return nodes;
+}
+
+std::vector<ProgramNode> Emitter::relayout(const LayerTemplate& layer,
+                                           const std::vector<std::size_t>& which,
+                                           const std::vector<BufferId>& buffers, const char* name,
+                                           Pass pass) {
+  Bytes bytes;
+  std::vector<BufferId> copied;
+  for (const std::size_t id : which) {
+    if (!layer.weights[id].relaid) continue;
+    bytes += layer.weights[id].gathered;
+    append_unique(copied, buffers[id]);
+  }
+  if (bytes == Bytes(0)) return {};
+  return {move(name, layer.layer_kind, pass, bytes * 2, copied, copied)};
 }
 
 ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {

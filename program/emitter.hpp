@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Instance {
   std::map<std::string, BufferId> symbols;
   std::vector<BufferId> weights;    // gathered copies; no_buffer: used where it rests
   std::vector<BufferId> gradients;  // of the working copies
+  std::set<std::size_t> laid_out;   // gathered weights that were copied into their layout
 };
 
 class Emitter {
@@ -34,6 +36,13 @@ class Emitter {
   // The collectives that reduce the gradients `which` into `store`.
   std::vector<ProgramNode> reduce(const LayerTemplate& layer, const std::vector<std::size_t>& which,
                                   const std::vector<BufferId>& gradients, BufferId store);
+
+  // The copy of those of `which` that must be relaid (Weight::relaid), in place; nothing where
+  // there is none. A working copy and its gradient are as large.
+  std::vector<ProgramNode> relayout(const LayerTemplate& layer,
+                                    const std::vector<std::size_t>& which,
+                                    const std::vector<BufferId>& buffers, const char* name,
+                                    Pass pass);
 
   ProgramNode leaf(Instance& instance, const OpTemplate& op, Pass pass);
   // A stage's operations with those beside them. `keep`: which to emit (forward, then

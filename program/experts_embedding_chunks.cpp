@@ -41,7 +41,7 @@ class EmbeddingChunks {
     build_down(build_, moe_, {rows_, ""});
     build_.padded_activation("rows_out", rows_.buffer, rows_.moved, D());
     build_.stage("unpermute");
-    from_experts(build_, "rows_out", "routing", "partial_out",
+    from_experts(build_, "rows_out", "order", "routing", "partial_out",
                  ring_token_order(build_, rows_, D()));
     build_.stage("reduce_outputs");
     build_.forward_beside(collective("reduce_outputs", CollectiveKind::reduce_scatter, D(),
@@ -120,6 +120,7 @@ class EmbeddingChunks {
     build_.backward_beside(std::move(sums));
     build_choice(build_, moe_, group_tokens_, "all_logits", beside);
     build_.forward_op("route").after = {last};
+    sort_keys(build_, "routing", group_tokens_ * moe_.top_k, "order");
   }
 
   // Sorts a slice and adds its products.
@@ -127,7 +128,7 @@ class EmbeddingChunks {
     const std::string in = own("rows_in", c);
     const std::string tokens = turn("all_tokens", c);
     build_.padded_activation(in, rows_.buffer, rows_.moved, width_);
-    to_experts(build_, tokens, "routing", in, ring_token_order(build_, rows_, width_), own("", c));
+    to_experts(build_, tokens, "order", in, ring_token_order(build_, rows_, width_), own("", c));
     // The first slice's gather came before that of the logits, which the sort waited for.
     if (c > 0) build_.forward_op(own("fan_out", c)).after = {own("gather_tokens", c)};
     // Backward goes from the last slice to the first: its buffer is free when the slice before the

@@ -10,10 +10,11 @@ void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& inpu
   build.activation("rows_in", rows.buffer, D);
   build.activation("routed_out", build.T(), D);
   build.stage("permute");
-  to_experts(build, input, "routing", "rows_in", {rows.slots, D});
+  sort_keys(build, "routing", rows.slots, "order");
+  to_experts(build, input, "order", "rows_in", {rows.slots, D});
   build_experts(build, moe, {rows, ""});
   build.stage("unpermute");
-  from_experts(build, "rows_out", "routing", "routed_out", {rows.slots, D});
+  from_experts(build, "rows_out", "order", "routing", "routed_out", {rows.slots, D});
   if (moe.shared_width > 0) {
     build.stage("shared");
     build_shared(build, moe, input);

@@ -20,7 +20,8 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   build.activation("expert_counts", 1, P * moe.experts, DType::int32);
 
   build.stage("permute");
-  to_experts(build, input, "routing", "sent", {n, D});
+  sort_keys(build, "routing", n, "order");
+  to_experts(build, input, "order", "sent", {n, D});
   build.stage("dispatch");
   if (moe.shared_width > 0) build_shared(build, moe, input);
   build.forward_beside(build.collective("shard_counts", CollectiveKind::all_gather, axes,
@@ -33,21 +34,22 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   build.backward_beside(build.collective("dispatch_back", CollectiveKind::all_to_all, axes, rows,
                                          {"d_received"}, {"d_sent"}));
   build.stage("local_permute");
-  sort_rows(build, "local_sort", "received", "expert_counts", "rows_in");
+  sort_keys(build, "expert_counts", moved, "local_order");
+  sort_rows(build, "local_sort", "received", "local_order", "rows_in");
   build_experts(build, moe, {counts, ""});
   build.padded_activation("rows_out", R, moved, D);
   build.padded_activation("rows_sorted_back", R, moved, D);
   build.activation("returned", n, D);
   build.activation("routed_out", build.T(), D);
   build.stage("local_unpermute");
-  sort_rows(build, "local_unsort", "rows_out", "expert_counts", "rows_sorted_back");
+  sort_rows(build, "local_unsort", "rows_out", "local_order", "rows_sorted_back");
   build.stage("combine");
   build.forward_beside(build.collective("combine", CollectiveKind::all_to_all, axes, rows,
                                         {"rows_sorted_back"}, {"returned"}));
   build.backward_beside(build.collective("combine_back", CollectiveKind::all_to_all, axes, rows,
                                          {"d_returned"}, {"d_rows_sorted_back"}));
   build.stage("unpermute");
-  from_experts(build, "returned", "routing", "routed_out", {n, D});
+  from_experts(build, "returned", "order", "routing", "routed_out", {n, D});
 }
 
 }  // namespace meshsim

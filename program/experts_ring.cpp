@@ -140,8 +140,9 @@ class Ring {
                                     : chosen_by_scores() ? "gather_scores"
                                                          : "gather_logits";
     if (in_chunks()) build_.forward_op(own("route", c)).after = {own(last_gather, c)};
+    sort_keys(build_, own("routing", c), group_tokens_ * moe_.top_k, own("order", c));
     build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
-    to_experts(build_, turn("all_tokens", c), own("routing", c), own("rows_in", c), token_order(),
+    to_experts(build_, turn("all_tokens", c), own("order", c), own("rows_in", c), token_order(),
                tag(c));
     // The buffer of its result is free when the chunk before the last in this pass has returned.
     if (c + 2 < chunks_)
@@ -155,8 +156,8 @@ class Ring {
   }
 
   void unpermute(std::int64_t c) {
-    from_experts(build_, own("rows_out", c), own("routing", c), turn("partial_out", c),
-                 token_order(), tag(c));
+    from_experts(build_, own("rows_out", c), own("order", c), own("routing", c),
+                 turn("partial_out", c), token_order(), tag(c));
     if (in_chunks()) build_.backward_op(own("fan_in_back", c)).after = {own("gather_gradients", c)};
     if (c >= 2) build_.forward_op(own("fan_in", c)).after = {own("reduce_outputs", c - 2)};
   }

@@ -24,6 +24,16 @@ std::vector<std::size_t> running_weights(const Stage& stage, const std::vector<b
 
 }  // namespace
 
+std::vector<ProgramNode> LayerPasses::lay_out(Instance& instance,
+                                              const std::vector<std::size_t>& which, Pass pass) {
+  std::vector<std::size_t> fresh;
+  for (const std::size_t id : which) {
+    // Under Prefetch::kernel every use gathers anew.
+    if (!ahead() || instance.laid_out.insert(id).second) fresh.push_back(id);
+  }
+  return emit_.relayout(*instance.layer, fresh, instance.weights, "relayout_weights", pass);
+}
+
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
                                                const Recomputation* keep) {
   const std::vector<Stage>& stages = instance.layer->stages;
@@ -39,6 +49,7 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   for (std::size_t i = 0; i < running.size(); ++i) {
     const std::size_t s = running[i];
     if (ahead()) {
+      append(nodes, lay_out(instance, running_weights(stages[s], kept(s)), pass));
       nodes.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
       continue;
     }
@@ -47,7 +58,9 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
     std::vector<BufferId> next(instance.weights.size(), no_buffer);
     std::vector<ProgramNode> beside;
     if (i + 1 < running.size()) beside = gathered(running[i + 1], next);
-    ProgramNode main = emit_.forward(instance, stages[s], pass, kept(s));
+    std::vector<ProgramNode> stage = lay_out(instance, running_weights(stages[s], kept(s)), pass);
+    stage.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
+    ProgramNode main = sequence(std::move(stage));
     nodes.push_back(beside.empty() ? std::move(main)
                                    : parallel(std::move(main), {sequence(std::move(beside))}));
     instance.weights = std::move(next);
@@ -73,8 +86,15 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
   for (std::size_t s = layer.stages.size(); s-- > 0;) {
     const Stage& stage = layer.stages[s];
     if (stage.backward.empty() && stage.backward_beside.empty()) continue;
+    const auto main_of = [&] {
+      std::vector<ProgramNode> all = lay_out(instance, stage.weights(true), Pass::backward);
+      all.push_back(emit_.backward(instance, stage));
+      append(all, emit_.relayout(layer, stage.gradients(), instance.gradients, "relayout_gradients",
+                                 Pass::backward));
+      return all;
+    };
     if (ahead()) {
-      nodes.push_back(emit_.backward(instance, stage));
+      append(nodes, main_of());
       continue;
     }
     const bool first = nodes.empty();
@@ -89,7 +109,7 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
       break;
     }
     append(beside, reduced());
-    ProgramNode main = emit_.backward(instance, stage);
+    ProgramNode main = sequence(main_of());
     nodes.push_back(beside.empty() ? std::move(main)
                                    : parallel(std::move(main), {sequence(std::move(beside))}));
     instance.weights = std::move(next);

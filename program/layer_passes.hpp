@@ -30,6 +30,10 @@ class LayerPasses {
   std::vector<ProgramNode> backward(Instance& instance, BufferId store);
 
  private:
+  // Copies the gathered weights `which` into the layout of their products, unless that was done.
+  std::vector<ProgramNode> lay_out(Instance& instance, const std::vector<std::size_t>& which,
+                                   Pass pass);
+
   // Stage by stage, each stage's weights gathered beside the stage before it.
   std::vector<ProgramNode> by_stage(Instance& instance, Pass pass, const Recomputation* keep);
 

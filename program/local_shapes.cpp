@@ -53,6 +53,8 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
   weight.elements = tensor.elements();
   std::vector<std::int64_t> shard = tensor.shape;
   Axes resting;
+  const bool grouped =
+      tensor.role == TensorRole::expert_kernel && plan.config.boolean("sparse_matmul");
   for (std::size_t i = 0; i < sharding.size(); ++i) {
     shard[i] = ceil_div(shard[i], shards(plan.mesh, sharding[i]));
     const Axes kept = kept_axes(axes, tensor, tensor.axes[i]);
@@ -62,6 +64,7 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
         weight.elements /= plan.mesh.size(axis);
       } else {
         weight.gather_axes.push_back(axis);
+        weight.relaid |= grouped && i > 0;
       }
     }
   }

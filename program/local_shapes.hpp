@@ -47,6 +47,9 @@ struct Weight {
   std::vector<std::string>
       reduce_axes;  // all-reduce of the gradient: axes of activations that do not shard it
   std::int64_t reduce_group = 1;
+  // Kernels of experts feed a grouped product, which takes one layout only: a gather over another
+  // than their first dimension leaves pieces that must be copied into place.
+  bool relaid = false;
   Bytes gathered;        // the working copy in the activations' dtype
   Bytes local_gradient;  // the gradient of the working copy, in the weights' dtype
   Bytes gradient_shard;  // what rests until the optimizer, padded

@@ -1,6 +1,9 @@
 #include "program/row_moves.hpp"
 
 #include <algorithm>
+#include <bit>
+
+#include "units/checked.hpp"
 
 namespace meshsim {
 namespace {
@@ -19,6 +22,21 @@ Bytes touched(const LayerBuilder& build, const std::string& symbol) {
 
 }  // namespace
 
+std::int64_t sort_steps(std::int64_t keys) {
+  if (keys < 2) return 0;
+  const std::int64_t levels = std::bit_width(static_cast<std::uint64_t>(keys - 1));
+  return checked_multiply(keys, levels * (levels + 1) / 2, "steps of a sort");
+}
+
+void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
+               const std::string& order) {
+  build.activation(order, 2, keys, DType::int32);
+  OpTemplate op =
+      build.compute("sort_keys_of_" + order, OpKind::elementwise, {}, {}, {from}, {order});
+  std::get<Compute>(op.work).sort_steps = checked_multiply(2, sort_steps(keys), "steps of a sort");
+  build.forward(std::move(op));
+}
+
 void sort_rows(LayerBuilder& build, const std::string& name, const std::string& from,
                const std::string& index, const std::string& to) {
   const Bytes both = touched(build, from) + touched(build, to);
@@ -34,14 +52,14 @@ void sort_rows(LayerBuilder& build, const std::string& name, const std::string& 
   build.backward(std::move(back));
 }
 
-void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& routing,
+void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
                 const std::string& sorted, TokenOrder between, const std::string& chunk) {
   const std::string name = "fan_out" + chunk;
   const std::string back = with_suffix(name, "_back");
   if (between.rows == 0) {
     const Bytes rows = touched(build, sorted);
-    build.forward(row_move(build, name, {tokens, routing}, {sorted}, rows * 2));
-    build.backward(row_move(build, back, {"d_" + sorted, routing}, {"d_" + tokens}, rows));
+    build.forward(row_move(build, name, {tokens, order}, {sorted}, rows * 2));
+    build.backward(row_move(build, back, {"d_" + sorted, order}, {"d_" + tokens}, rows));
     return;
   }
   const std::string fanned_out = "fanned_out" + chunk;
@@ -49,16 +67,17 @@ void to_experts(LayerBuilder& build, const std::string& tokens, const std::strin
   const Bytes rows = touched(build, fanned_out);  // a token's row stays at hand while it is copied
   build.forward(row_move(build, name, {tokens}, {fanned_out}, rows));
   build.backward(row_move(build, back, {"d_" + fanned_out}, {"d_" + tokens}, rows));
-  sort_rows(build, "sort" + chunk, fanned_out, routing, sorted);
+  sort_rows(build, "sort" + chunk, fanned_out, order, sorted);
 }
 
-void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& routing,
-                  const std::string& sums, TokenOrder between, const std::string& chunk) {
+void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& order,
+                  const std::string& routing, const std::string& sums, TokenOrder between,
+                  const std::string& chunk) {
   std::string rows = sorted;
   if (between.rows > 0) {
     rows = "unsorted" + chunk;
     build.activation(rows, between.rows, between.columns);
-    sort_rows(build, "unsort" + chunk, sorted, routing, rows);
+    sort_rows(build, "unsort" + chunk, sorted, order, rows);
   }
   const std::string name = "fan_in" + chunk;
   const Bytes read = touched(build, rows);

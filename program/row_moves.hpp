@@ -9,6 +9,9 @@
 // writes, which is slower than streaming them. A sort without MaxText's custom gradient
 // (use_custom_sort_vjp) has XLA's: rows are added to zeros through an unsorted index.
 //
+// Where a row goes is found by sorting the slots' experts, and sorting the places again for the way
+// back: on a TPU a network of comparators, m L (L + 1) / 2 steps for m keys, L = ceil(log2 m).
+//
 // The kernels of use_ragged_sort move the rows of the local experts only, between the tokens and
 // the order of the experts at once: nothing of [n, d] is between.
 //
@@ -29,14 +32,21 @@ struct TokenOrder {
   std::int64_t columns;
 };
 
-// "fan_out" and "sort": `tokens` to `sorted`, by `routing`. `chunk` ends the names of operations
+std::int64_t sort_steps(std::int64_t keys);
+
+// The order of `keys` keys that `from` tells, and its inverse: the symbol `order`.
+void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
+               const std::string& order);
+
+// "fan_out" and "sort": `tokens` to `sorted`, in `order`. `chunk` ends the names of operations
 // and of what is between.
-void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& routing,
+void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
                 const std::string& sorted, TokenOrder between, const std::string& chunk = "");
 
-// "unsort" and "fan_in": `sorted` to `sums`.
-void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& routing,
-                  const std::string& sums, TokenOrder between, const std::string& chunk = "");
+// "unsort" and "fan_in": `sorted`, in `order`, to `sums` with the weights of `routing`.
+void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& order,
+                  const std::string& routing, const std::string& sums, TokenOrder between,
+                  const std::string& chunk = "");
 
 // Of a ring of experts, whose rows are those of all its tokens.
 TokenOrder ring_token_order(const LayerBuilder& build, const ExpertRows& rows,

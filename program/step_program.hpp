@@ -61,6 +61,7 @@ struct Compute {
   Bytes hbm_bytes;                               // read and written, each operand once
   Bytes gathered;                                // of hbm_bytes: moved row by row through an index
   Bytes scatter_added;          // of hbm_bytes: rows added to others through an unsorted index
+  std::int64_t sort_steps = 0;  // of keys: one key in one stage of a sorting network
   std::int64_t scores = 0;      // attention kernels: logits that pass through the softmax
   std::int64_t grid_steps = 0;  // attention kernels
 };

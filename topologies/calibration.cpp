@@ -20,13 +20,14 @@ namespace {
 
 constexpr std::string_view schema = "https://meshsim.dev/schema/calibration/1";
 
-constexpr std::array<CalibrationName, 8> names{{
+constexpr std::array<CalibrationName, 9> names{{
     {"matmul", "share", "of the MXU's peak, in large dense products"},
     {"grouped_matmul", "share", "of the MXU's peak, in grouped products; whole tiles are counted"},
     {"softmax_ops", "operations", "of the vector units, per score and pass of an attention kernel"},
     {"attention_grid_step", "seconds", "of one TensorCore, per block of an attention kernel"},
     {"row_gather", "share", "of the sustained HBM rate, when rows are gathered"},
     {"scatter_add", "bytes_per_second", "of a scatter-add of rows"},
+    {"sort_step", "seconds", "of one key in one stage of a sorting network"},
     {"hbm", "share", "of the peak HBM bandwidth"},
     {"ici", "share", "of the ICI link bandwidth, in large transfers"},
 }};

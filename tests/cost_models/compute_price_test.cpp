@@ -182,6 +182,17 @@ TEST_CASE("rows through an index move at their own rates", "[cost_models]") {
   CHECK(price(work, toy_machine()).duration == Picoseconds(1000));
 }
 
+TEST_CASE("keys are sorted on the core", "[cost_models]") {
+  Compute work;
+  work.hbm_bytes = Bytes(50);
+  work.sort_steps = 120;
+  Machine machine = toy_machine();
+  machine.sort_step = 3e-12;
+  const Price sorted = price(work, machine);
+  CHECK(sorted.duration == Picoseconds(360));
+  CHECK(sorted.core[key_sort] == Approx(360));
+}
+
 TEST_CASE("grouped products fetch operands again, tile by tile", "[cost_models]") {
   // 512 rows over 2 experts, 256 each: tiles of 128 rows, 4 of them, none shared. [512, 256] x
   // [256, 384], bfloat16.

@@ -71,6 +71,7 @@ Machine faster(Machine machine, int what, double by) {
         Picoseconds(std::llround(static_cast<double>(machine.grid_step.value()) / by));
     machine.row_gather = machine.row_gather * by;
     machine.scatter_add = machine.scatter_add * by;
+    machine.sort_step /= by;
   }
   if (what == 1) machine.hbm = machine.hbm * by;
   if (what == 2) machine.ici_link = machine.ici_link * by;
