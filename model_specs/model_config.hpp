@@ -82,6 +82,8 @@ struct ModelConfig {
   bool hash_table_trained = false;          // tid2eid is a parameter with optimizer state
   std::int64_t unrolled_suffix_layers = 0;  // layers after the scanned blocks
   bool single_moe_block = false;            // one MoE block alone, for micro-benchmarks
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // The MaxText keys that ModelConfig holds.

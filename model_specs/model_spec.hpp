@@ -141,6 +141,8 @@ struct ModelSpec {
   std::size_t num_layers() const { return layers.size(); }
   bool is_deepseek4() const { return config.decoder_block == "deepseek4"; }
   bool has_experts() const;
+
+  bool operator==(const ModelSpec&) const = default;
 };
 
 // A model as its file states it: identity, and the two blocks of keys.

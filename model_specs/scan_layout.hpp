@@ -21,10 +21,14 @@ struct Segment {
   std::size_t block = 1;
   std::size_t repeats = 1;
   bool scanned = false;
+
+  bool operator==(const Segment&) const = default;
 };
 
 struct ScanLayout {
   std::vector<Segment> segments;
+
+  bool operator==(const ScanLayout&) const = default;
 };
 
 // The layout of MaxText's decoders:

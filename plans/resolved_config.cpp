@@ -332,12 +332,27 @@ std::string_view name(Origin origin) {
   return "";
 }
 
+namespace {
+thread_local ReadTrace* innermost_trace = nullptr;
+}
+
+ReadTrace::ReadTrace(std::vector<bool>& read) : read_(read), outer_(innermost_trace) {
+  innermost_trace = this;
+}
+
+ReadTrace::~ReadTrace() { innermost_trace = outer_; }
+
 const Setting& ResolvedConfig::at(std::string_view key) const {
   const auto found =
       std::lower_bound(settings.begin(), settings.end(), key,
                        [](const Setting& setting, std::string_view k) { return setting.key < k; });
   if (found == settings.end() || found->key != key) {
     throw Error(ErrorKind::internal, fmt::format("no key '{}' in the table", key));
+  }
+  for (ReadTrace* trace = innermost_trace; trace != nullptr; trace = trace->outer_) {
+    const auto index = static_cast<std::size_t>(found - settings.begin());
+    if (trace->read_.size() <= index) trace->read_.resize(settings.size());
+    trace->read_[index] = true;
   }
   return *found;
 }

@@ -40,6 +40,21 @@ struct PlanRequest {
   std::map<std::string, Node> own;
 };
 
+// Notes which settings are read while it lives, by this thread and of any configuration: what the
+// result of a computation depends on. Traces may nest; each notes what happens while it lives.
+class ReadTrace {
+ public:
+  explicit ReadTrace(std::vector<bool>& read);  // by the index of the setting
+  ~ReadTrace();
+  ReadTrace(const ReadTrace&) = delete;
+  ReadTrace& operator=(const ReadTrace&) = delete;
+
+ private:
+  friend class ResolvedConfig;
+  std::vector<bool>& read_;
+  ReadTrace* outer_;
+};
+
 class ResolvedConfig {
  public:
   const Setting& at(std::string_view key) const;  // every key of the table is here

@@ -30,8 +30,12 @@ class ShardingRules {
   // Per dimension the mesh axes, of degree > 1, that split it.
   std::vector<std::vector<std::string>> resolve(std::span<const std::string> logical_axes) const;
 
+  // (logical axis, mesh axes), in order of priority.
+  using List = std::vector<std::pair<std::string, std::vector<std::string>>>;
+  const List& list() const { return rules_; }
+
  private:
-  std::vector<std::pair<std::string, std::vector<std::string>>> rules_;
+  List rules_;
   LogicalMesh mesh_;
 };
 

@@ -91,6 +91,8 @@ void append_counters(const Plan& plan, TrainingState& state) {
   }
 }
 
+}  // namespace
+
 // Five int32 arrays [sequences, tokens]; the positions of the targets are not used, and dropped by
 // XLA.
 void append_batch(const Plan& plan, TrainingState& state) {
@@ -126,6 +128,8 @@ void append_batch(const Plan& plan, TrainingState& state) {
                   shards(plan.mesh, inputs.sharding[1])),
       "a sequence that is a multiple");
 }
+
+namespace {
 
 // MaxText aborts when more than sharding_tolerance of the parameter bytes lie on no sharding axis.
 void check_sharded_enough(const Plan& plan, const TrainingState& state) {
@@ -200,7 +204,7 @@ Bytes TrainingState::on_host() const {
   return sum;
 }
 
-TrainingState training_state(const Plan& plan) {
+TrainingState resting_state(const Plan& plan) {
   TrainingState state;
   Uneven uneven;
   for (const StoredTensor& stored :
@@ -210,10 +214,15 @@ TrainingState training_state(const Plan& plan) {
   uneven.throw_if_any(plan);
   check_sharded_enough(plan, state);
   append_counters(plan, state);
-  append_batch(plan, state);
   for (int i = 0; i < metrics_per_step; ++i) {
     state.metrics.push_back(scalar(fmt::format("metric_{}", i), "metrics", DType::float32));
   }
+  return state;
+}
+
+TrainingState training_state(const Plan& plan) {
+  TrainingState state = resting_state(plan);
+  append_batch(plan, state);
   return state;
 }
 

@@ -56,4 +56,8 @@ const std::vector<std::string>& state_categories();
 // more than sharding_tolerance of the parameter bytes on no sharding axis at all.
 TrainingState training_state(const Plan& plan);
 
+// The same in two parts: what does not depend on the batch, and the batch.
+TrainingState resting_state(const Plan& plan);
+void append_batch(const Plan& plan, TrainingState& state);
+
 }  // namespace meshsim

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 namespace meshsim {
@@ -29,14 +30,38 @@ Leaf collective_leaf(const LayerTemplate& layer, std::string name, Pass pass, Co
   return leaf;
 }
 
+WorkSource source_of(const Amount& bytes, NumberId group = no_number) {
+  WorkSource source;
+  source.traced = bytes.traced();
+  source.bytes = bytes.terms();
+  source.group = group;
+  return source;
+}
+
 void append_unique(std::vector<BufferId>& ids, BufferId id) {
   if (id != no_buffer && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
 }  // namespace
 
-BufferId Emitter::buffer(std::string name, std::string category, Bytes bytes) {
-  program_.buffers.push_back({std::move(name), std::move(category), bytes});
+Emitter::Emitter(StepProgram& program, const StepTemplates& templates) : program_(program) {
+  NumberId first = 0;
+  for (std::size_t slot = 0; slot < templates.slots.size(); ++slot) {
+    templates_.emplace_back(*templates.slots[slot], static_cast<int>(slot), first);
+    first = templates_.back().end();
+  }
+}
+
+const TemplateNumbers& Emitter::numbers(const LayerTemplate& layer) const {
+  for (const TemplateNumbers& one : templates_) {
+    if (&one.layer() == &layer) return one;
+  }
+  throw std::logic_error("a template that is not of this step");
+}
+
+BufferId Emitter::buffer(std::string name, std::string category, const Amount& size) {
+  program_.buffers.push_back({std::move(name), std::move(category), size.bytes(), size.terms()});
+  program_.traced = program_.traced && size.traced();
   return static_cast<BufferId>(program_.buffers.size()) - 1;
 }
 
@@ -51,27 +76,31 @@ Instance Emitter::instance(const LayerTemplate& layer) {
 BufferId Emitter::symbol(Instance& instance, const std::string& name) {
   if (const auto found = instance.symbols.find(name); found != instance.symbols.end())
     return found->second;
-  const Symbol symbol = instance.layer->symbol(name);
   return instance.symbols[name] =
-             buffer(instance.layer->layer_kind + " " + name, symbol.category, symbol.bytes);
+             buffer(instance.layer->layer_kind + " " + name, instance.layer->symbol(name).category,
+                    numbers(*instance.layer).symbol(name));
 }
 
 std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
                                          const std::vector<std::size_t>& which,
                                          std::vector<BufferId>& weights, Pass pass) {
   std::vector<ProgramNode> nodes;
+  const TemplateNumbers& of = numbers(layer);
   for (const auto& [axes, ids] : by_axes(layer, which, &Weight::gather_axes)) {
     Collective work{CollectiveKind::all_gather, axes, layer.weights[ids.front()].gather_group, {}};
+    Amount payload;
     std::vector<BufferId> writes;
     for (const std::size_t id : ids) {
-      work.payload += layer.weights[id].gathered;
+      payload += of.weight(id, WeightNumber::gathered);
       if (weights[id] == no_buffer) {
         weights[id] = buffer(layer.layer_kind + " " + layer.weights[id].name, "gathered_weights",
-                             layer.weights[id].gathered);
+                             of.weight(id, WeightNumber::gathered));
       }
       append_unique(writes, weights[id]);
     }
+    work.payload = payload.bytes();
     Leaf leaf = collective_leaf(layer, "gather_weights", pass, std::move(work));
+    leaf.source = source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
     leaf.writes = std::move(writes);
     nodes.push_back(leaf_node(std::move(leaf)));
   }
@@ -82,24 +111,25 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
                                          const std::vector<std::size_t>& which,
                                          const std::vector<BufferId>& gradients, BufferId store) {
   std::vector<ProgramNode> nodes;
+  const TemplateNumbers& of = numbers(layer);
   const auto add = [&](CollectiveKind kind, const std::vector<std::string>& axes,
                        const std::vector<std::size_t>& ids, bool scattered) {
     const Weight& first = layer.weights[ids.front()];
-    Collective work{
-        kind,
-        axes,
-        kind == CollectiveKind::reduce_scatter ? first.gather_group : first.reduce_group,
-        {}};
+    const bool scatters = kind == CollectiveKind::reduce_scatter;
+    Collective work{kind, axes, scatters ? first.gather_group : first.reduce_group, {}};
+    Amount payload;
     std::vector<BufferId> reads;
     for (const std::size_t id : ids) {
-      const Weight& weight = layer.weights[id];
-      work.payload += scattered ? Bytes(weight.local_gradient.value() / weight.gather_group)
-                                : weight.local_gradient;
+      payload += of.weight(
+          id, scattered ? WeightNumber::scattered_gradient : WeightNumber::local_gradient);
       append_unique(reads, gradients[id]);
     }
-    const char* name =
-        kind == CollectiveKind::reduce_scatter ? "scatter_gradients" : "reduce_gradients";
+    work.payload = payload.bytes();
+    const char* name = scatters ? "scatter_gradients" : "reduce_gradients";
     Leaf leaf = collective_leaf(layer, name, Pass::backward, std::move(work));
+    leaf.source =
+        source_of(payload, of.weight_number(ids.front(), scatters ? WeightNumber::gather_group
+                                                                  : WeightNumber::reduce_group));
     leaf.reads = std::move(reads);
     append_unique(leaf.writes, store);
     nodes.push_back(leaf_node(std::move(leaf)));
@@ -115,14 +145,15 @@ std::vector<ProgramNode> Emitter::relayout(const LayerTemplate& layer,
                                            const std::vector<std::size_t>& which,
                                            const std::vector<BufferId>& buffers, const char* name,
                                            Pass pass) {
-  Bytes bytes;
+  const TemplateNumbers& of = numbers(layer);
+  Amount bytes;
   std::vector<BufferId> copied;
   for (const std::size_t id : which) {
     if (!layer.weights[id].relaid) continue;
-    bytes += layer.weights[id].gathered;
+    bytes += of.weight(id, WeightNumber::gathered);
     append_unique(copied, buffers[id]);
   }
-  if (bytes == Bytes(0)) return {};
+  if (copied.empty()) return {};
   return {move(name, layer.layer_kind, pass, bytes * 2, copied, copied)};
 }
 
@@ -132,6 +163,9 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   leaf.layer_kind = instance.layer->layer_kind;
   leaf.pass = pass;
   std::visit([&](const auto& work) { leaf.work = work; }, op.work);
+  leaf.source.slot = numbers(*instance.layer).slot();
+  leaf.source.op = op.index;
+  leaf.source.traced = op.index >= 0;
   for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
   for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
@@ -139,8 +173,9 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
     const Weight& weight = instance.layer->weights[id];
     if (!weight.gradient) continue;
     if (instance.gradients[id] == no_buffer) {
-      instance.gradients[id] = buffer(instance.layer->layer_kind + " d " + weight.name,
-                                      "local_gradients", weight.local_gradient);
+      instance.gradients[id] =
+          buffer(instance.layer->layer_kind + " d " + weight.name, "local_gradients",
+                 numbers(*instance.layer).weight(id, WeightNumber::local_gradient));
     }
     append_unique(leaf.writes, instance.gradients[id]);
   }
@@ -187,26 +222,29 @@ ProgramNode Emitter::backward(Instance& instance, const Stage& stage) {
   return branches(instance, stage.backward, stage.backward_beside, Pass::backward, nullptr);
 }
 
-ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pass, Bytes bytes,
-                               BufferId device_buffer, bool to_host) {
+ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pass,
+                               const Amount& bytes, BufferId device_buffer, bool to_host) {
   Leaf leaf;
   leaf.name = std::move(name);
   leaf.layer_kind = std::move(layer_kind);
   leaf.pass = pass;
-  leaf.work = HostCopy{bytes, to_host};
+  leaf.work = HostCopy{bytes.bytes(), to_host};
+  leaf.source = source_of(bytes);
   (to_host ? leaf.reads : leaf.writes).push_back(device_buffer);
   return leaf_node(std::move(leaf));
 }
 
-ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
-                          std::vector<BufferId> reads, std::vector<BufferId> writes) {
+ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass,
+                          const Amount& hbm_bytes, std::vector<BufferId> reads,
+                          std::vector<BufferId> writes) {
   Leaf leaf;
   leaf.name = std::move(name);
   leaf.layer_kind = std::move(layer_kind);
   leaf.pass = pass;
   Compute work;
-  work.hbm_bytes = hbm_bytes;
+  work.hbm_bytes = hbm_bytes.bytes();
   leaf.work = std::move(work);
+  leaf.source = source_of(hbm_bytes);
   leaf.reads = std::move(reads);
   leaf.writes = std::move(writes);
   return leaf_node(std::move(leaf));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "program/layer_template.hpp"
+#include "program/step_templates.hpp"
 
 namespace meshsim {
 
@@ -23,9 +24,15 @@ struct Instance {
 
 class Emitter {
  public:
-  explicit Emitter(StepProgram& program) : program_(program) {}
+  // The leaves and buffers of `templates` will say where their numbers come from.
+  Emitter(StepProgram& program, const StepTemplates& templates);
 
-  BufferId buffer(std::string name, std::string category, Bytes bytes);
+  // The numbers of a template of the step.
+  const TemplateNumbers& numbers(const LayerTemplate& layer) const;
+  // The first of the state's.
+  NumberId state_numbers() const { return templates_.back().end(); }
+
+  BufferId buffer(std::string name, std::string category, const Amount& size);
 
   Instance instance(const LayerTemplate& layer);
 
@@ -52,11 +59,11 @@ class Emitter {
   ProgramNode backward(Instance& instance, const Stage& stage);
 
   // A transfer between the device and its host.
-  ProgramNode host_copy(std::string name, std::string layer_kind, Pass pass, Bytes bytes,
+  ProgramNode host_copy(std::string name, std::string layer_kind, Pass pass, const Amount& bytes,
                         BufferId device_buffer, bool to_host);
 
   // Bandwidth-bound work on whole buffers, outside any template.
-  ProgramNode move(std::string name, std::string layer_kind, Pass pass, Bytes hbm_bytes,
+  ProgramNode move(std::string name, std::string layer_kind, Pass pass, const Amount& hbm_bytes,
                    std::vector<BufferId> reads, std::vector<BufferId> writes);
 
   // The buffer of a symbol in this use of its layer, made at its first mention.
@@ -69,6 +76,7 @@ class Emitter {
                        const std::vector<bool>* keep);
 
   StepProgram& program_;
+  std::vector<TemplateNumbers> templates_;  // by slot
   Mark last_mark_ = 0;
 };
 

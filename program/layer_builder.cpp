@@ -304,4 +304,15 @@ void LayerBuilder::vector(const std::string& name, const Names& weights, const N
                    std::move(reads), gradients_of(of), weights, weights));
 }
 
+LayerTemplate LayerBuilder::take() {
+  std::int32_t index = 0;
+  for (Stage& stage : layer_.stages) {
+    for (auto* ops :
+         {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
+      for (OpTemplate& op : *ops) op.index = index++;
+    }
+  }
+  return std::move(layer_);
+}
+
 }  // namespace meshsim

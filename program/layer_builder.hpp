@@ -100,7 +100,7 @@ class LayerBuilder {
 
   Symbol symbol(const std::string& name) const { return layer_.symbol(name); }
   std::size_t weight(const std::string& name) const;
-  LayerTemplate take() { return std::move(layer_); }
+  LayerTemplate take();
 
  private:
   Stage& current() { return layer_.stages.back(); }

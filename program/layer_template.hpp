@@ -29,6 +29,7 @@ struct OpTemplate {
   std::vector<std::size_t> weights;    // read, as indices into LayerTemplate::weights
   std::vector<std::size_t> gradients;  // written: gradients of these weights
   std::size_t stream = 0;              // beside: the branch that it runs in, after those before it
+  std::int32_t index = -1;             // among all operations of the template
   std::vector<std::string> after;      // of the same stage and pass, in other branches: waited for
 };
 

@@ -14,22 +14,31 @@
 
 namespace meshsim {
 
-Lowering::Lowering(const Plan& plan, Prefetch prefetch)
-    : plan_(plan), batch_(local_batch(plan)), emit_(program_), passes_(emit_, prefetch) {}
+Lowering::Lowering(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
+                   const std::vector<std::int64_t>& state)
+    : plan_(plan),
+      batch_(local_batch(plan)),
+      emit_(program_, templates),
+      passes_(emit_, prefetch),
+      templates_(templates),
+      state_(state),
+      embedding_(templates.embedding()),
+      head_(templates.head()),
+      mtp_(templates.mtp()) {}
 
 StepProgram Lowering::run() {
-  make_templates();
+  lay_out_runs();
   program_.assumptions = expert_assumptions(plan_);
   std::vector<ProgramNode> step;
   const std::int64_t microbatches = plan_.training.gradient_accumulation;
   std::vector<ProgramNode> body = microbatch();
   if (microbatches > 1) accumulate(body);
-  step.push_back(repeat(microbatches, sequence(std::move(body))));
+  step.push_back(repeat(microbatches, sequence(std::move(body)), RepeatOf::microbatches));
   optimizer(step);
   program_.root = sequence(std::move(step));
   for (std::string& text : assumptions(context_split(plan_)))
     program_.assumptions.push_back(std::move(text));
-  program_.tokens = plan_.training.global_batch * plan_.training.sequence_length / plan_.devices();
+  program_.tokens = step_tokens(plan_);
   for_each_leaf(program_.root, [&](const Leaf& leaf, std::int64_t times) {
     const auto* work = std::get_if<Compute>(&leaf.work);
     const bool model = leaf.pass == Pass::forward || leaf.pass == Pass::backward;
@@ -38,19 +47,8 @@ StepProgram Lowering::run() {
   return std::move(program_);
 }
 
-const LayerTemplate* Lowering::template_of(int kind) {
-  auto& slot = layers_[kind];
-  if (!slot)
-    slot = std::make_unique<LayerTemplate>(
-        layer_template(plan_, plan_.model.kinds[static_cast<std::size_t>(kind)], batch_));
-  return slot.get();
-}
-
-void Lowering::make_templates() {
-  embedding_ = embedding_template(plan_, batch_);
+void Lowering::lay_out_runs() {
   tiles_ = plan_.config.integer("num_vocab_tiling");
-  head_ = head_template(plan_, {1, batch_.tokens() / tiles_, batch_.sequence});
-  if (plan_.model.mtp_layers > 0) mtp_ = mtp_template(plan_, batch_);
   nothing_of_mtp_ = nothing_again(mtp_);
   nothing_of_embedding_ = nothing_again(embedding_);
   RematPolicy unwrapped;
@@ -62,7 +60,7 @@ void Lowering::make_templates() {
     // MaxText wraps DeepSeek-V4's unrolled layers in no remat.
     run.policy = plan_.model.is_deepseek4() && !segment.scanned ? unwrapped : policy;
     for (std::size_t j = 0; j < segment.block; ++j) {
-      const LayerTemplate* layer = template_of(plan_.model.layers[segment.first + j]);
+      const LayerTemplate* layer = &templates_.kind(plan_.model.layers[segment.first + j]);
       const bool last = j + 1 == segment.block;
       run.block.push_back(layer);
       run.kept.push_back(kept_symbols(run.policy, *layer));
@@ -73,7 +71,7 @@ void Lowering::make_templates() {
     }
     runs_.push_back(std::move(run));
   }
-  carry_bytes_ = runs_.front().block.front()->symbol(layer_input).bytes;
+  carry_bytes_ = emit_.numbers(*runs_.front().block.front()).symbol(layer_input);
 }
 
 bool Lowering::head_gathers() const {
@@ -135,25 +133,29 @@ std::vector<ProgramNode> Lowering::microbatch() {
   return nodes;
 }
 
-Bytes Lowering::own_embedding_gradients() const {
-  Bytes own = gradient_bytes(embedding_);
-  for (const Weight& weight : embedding_.weights) {
+Amount Lowering::own_embedding_gradients() const {
+  const TemplateNumbers& numbers = emit_.numbers(embedding_);
+  Amount own = numbers.gradients();
+  for (std::size_t id = 0; id < embedding_.weights.size(); ++id) {
     for (const Weight& shared : head_.weights) {
-      if (shared.name == weight.name) own -= weight.gradient_shard;
+      if (shared.name == embedding_.weights[id].name)
+        own -= numbers.weight(id, WeightNumber::gradient_shard);
     }
   }
   return own;
 }
 
-Bytes Lowering::gradient_store_bytes() const {
-  Bytes sum;
-  for (const BufferId id : gradient_stores_)
-    sum += program_.buffers[static_cast<std::size_t>(id)].bytes;
+Amount Lowering::gradient_store_bytes() const {
+  Amount sum;
+  for (const BufferId id : gradient_stores_) {
+    const Buffer& buffer = program_.buffers[static_cast<std::size_t>(id)];
+    sum += Amount(buffer.bytes, buffer.terms);
+  }
   return sum;
 }
 
 void Lowering::accumulate(std::vector<ProgramNode>& nodes) {
-  const Bytes gradients = gradient_store_bytes();
+  const Amount gradients = gradient_store_bytes();
   const BufferId sum = emit_.buffer("accumulated gradients", "gradients", gradients);
   nodes.push_back(emit_.move("accumulate", "optimizer", Pass::optimizer, gradients * 3,
                              gradient_stores_, {sum}));
@@ -161,29 +163,27 @@ void Lowering::accumulate(std::vector<ProgramNode>& nodes) {
 }
 
 void Lowering::optimizer(std::vector<ProgramNode>& nodes) {
-  const Bytes gradients = gradient_store_bytes();
-  const TrainingState state = training_state(plan_);
-  program_.arguments = state.arguments();
+  const Amount gradients = gradient_store_bytes();
+  const auto of_state = [&](StateNumber which) {
+    const auto at = static_cast<std::size_t>(which);
+    return Amount(emit_.state_numbers() + static_cast<NumberId>(at), Bytes(state_[at]));
+  };
   const std::string kind = "optimizer";
   if (plan_.config.real("gradient_clipping_threshold") > 0) {
     nodes.push_back(
         emit_.move("gradient_norm", kind, Pass::optimizer, gradients, gradient_stores_, {}));
   }
-  Bytes on_host;
-  Bytes largest;
-  for (const StateBuffer& buffer : state.buffers) {
-    if (!buffer.on_host || buffer.category == "parameters") continue;
-    on_host += buffer.bytes;
-    largest = std::max(largest, buffer.bytes);
-  }
-  ProgramNode update = emit_.move("update", kind, Pass::optimizer,
-                                  gradients + (state.state() + on_host) * 2, gradient_stores_, {});
-  if (on_host == Bytes(0)) {
+  const Amount on_host = of_state(StateNumber::host_state);
+  ProgramNode update =
+      emit_.move("update", kind, Pass::optimizer,
+                 gradients + (of_state(StateNumber::state) + on_host) * 2, gradient_stores_, {});
+  if (on_host.bytes() == Bytes(0)) {
     nodes.push_back(std::move(update));
     return;
   }
   // Tensor by tensor: while one is updated the next arrives and the last leaves.
-  const BufferId passing = emit_.buffer("optimizer state in passing", "optimizer", largest * 3);
+  const BufferId passing = emit_.buffer("optimizer state in passing", "optimizer",
+                                        of_state(StateNumber::host_largest) * 3);
   nodes.push_back(
       parallel(std::move(update),
                {emit_.host_copy("fetch", kind, Pass::optimizer, on_host, passing, false),
@@ -283,6 +283,17 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   return {};
 }
 
-StepProgram lower(const Plan& plan, Prefetch prefetch) { return Lowering(plan, prefetch).run(); }
+std::int64_t step_tokens(const Plan& plan) {
+  return plan.training.global_batch * plan.training.sequence_length / plan.devices();
+}
+
+StepProgram lower(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
+                  const std::vector<std::int64_t>& state) {
+  return Lowering(plan, prefetch, templates, state).run();
+}
+
+StepProgram lower(const Plan& plan, Prefetch prefetch) {
+  return lower(plan, prefetch, step_templates(plan), state_numbers(training_state(plan)));
+}
 
 }  // namespace meshsim

@@ -17,6 +17,7 @@
 
 #include "plans/plan.hpp"
 #include "program/step_program.hpp"
+#include "program/step_templates.hpp"
 
 namespace meshsim {
 
@@ -26,7 +27,15 @@ std::string_view name(Prefetch prefetch);
 // Why no program can be made of `plan`, or nothing: parallelism and policies that are not modelled.
 std::optional<std::string> not_lowered(const Plan& plan);
 
-// Requires !not_lowered(plan). `arguments` is the size of the state and the batch.
+// Of one device in one step.
+std::int64_t step_tokens(const Plan& plan);
+
+// Requires !not_lowered(plan).
 StepProgram lower(const Plan& plan, Prefetch prefetch);
+
+// The same from the plan's step_templates() and its state_numbers(). What this reads of the plan
+// besides decides the layout of the program, never a size in it.
+StepProgram lower(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
+                  const std::vector<std::int64_t>& state);
 
 }  // namespace meshsim

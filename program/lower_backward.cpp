@@ -83,7 +83,7 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
       r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing_of_embedding_};
   for (const LayerTemplate* layer : run.block) {
     stored_[r].gradients.push_back(emit_.buffer(layer->layer_kind + " gradients", "gradients",
-                                                gradient_bytes(*layer) * run.repeats));
+                                                emit_.numbers(*layer).gradients() * run.repeats));
   }
   const auto block = [&](const Next& next, Copies& next_copies, BufferId out) {
     return sequence(backward_block(r, copies, gradient, out, pending, next, next_copies));

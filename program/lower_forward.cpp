@@ -14,7 +14,7 @@ Stored Lowering::store(const Run& run) {
   for (std::size_t j = 0; j < run.block.size(); ++j) {
     auto& symbols = stored.symbols.emplace_back();
     for (const auto& [symbol, where] : run.kept[j]) {
-      const Bytes bytes = run.block[j]->symbol(symbol).bytes * run.repeats;
+      const Amount bytes = emit_.numbers(*run.block[j]).symbol(symbol) * run.repeats;
       if (where == Kept::on_host) {
         program_.host += bytes;
       } else {
@@ -37,8 +37,8 @@ Beside Lowering::host_copies(const Run& run, std::size_t j, Instance& use, bool 
     if (where != Kept::on_host) continue;
     copies.push_back(emit_.host_copy(to_host ? "offload" : "fetch", use.layer->layer_kind,
                                      to_host ? Pass::forward : Pass::backward,
-                                     use.layer->symbol(symbol).bytes, emit_.symbol(use, symbol),
-                                     to_host));
+                                     emit_.numbers(*use.layer).symbol(symbol),
+                                     emit_.symbol(use, symbol), to_host));
   }
   return copies;
 }

@@ -32,8 +32,9 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     copies = no_copies(*following.layer);
     Beside beside = gather_backward(following, copies);
     append(beside, reduce_pending(pending));
-    const BufferId store = emit_.buffer("mtp gradients", "gradients",
-                                        gradient_bytes(mtp_) - shared_table_gradient(mtp_));
+    const BufferId store =
+        emit_.buffer("mtp gradients", "gradients",
+                     emit_.numbers(mtp_).gradients() - shared_table_gradient(mtp_));
     nodes.push_back(with_beside(sequence(passes_.backward(block, store)), std::move(beside)));
     const BufferId through = emit_.symbol(block, gradient_of(layer_input));
     nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward, carry_bytes_ * 3,
@@ -47,7 +48,8 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
 std::vector<BufferId> Lowering::losses(std::vector<ProgramNode>& nodes, const Copies& copies,
                                        const std::vector<BufferId>& streams, Beside beside,
                                        Pending& pending) {
-  const BufferId store = emit_.buffer("head gradients", "gradients", gradient_bytes(head_));
+  const BufferId store =
+      emit_.buffer("head gradients", "gradients", emit_.numbers(head_).gradients());
   gradient_stores_.push_back(store);
   std::vector<BufferId> gradients;
   Copies sums = no_copies(head_);  // of the gradients of the head's weights
@@ -80,16 +82,17 @@ void Lowering::tiled_loss(std::vector<ProgramNode>& nodes, Instance& use, Buffer
   const Copies held = use.weights;
   Instance forward = use;
   if (!once) forward.weights = use.weights = no_copies(head_);
-  nodes.push_back(repeat(tiles_, passes.forward(forward, {})));
+  nodes.push_back(repeat(tiles_, passes.forward(forward, {}), RepeatOf::loss_tiles));
   std::vector<ProgramNode> body = passes.recompute(use, recomputation(head_, {}, false));
   if (once) use.weights = held;
   append(body, passes.backward(use, store));
-  nodes.push_back(repeat(tiles_, sequence(std::move(body))));
+  nodes.push_back(repeat(tiles_, sequence(std::move(body)), RepeatOf::loss_tiles));
 }
 
-Bytes Lowering::shared_table_gradient(const LayerTemplate& layer) const {
-  for (const Weight& weight : layer.weights) {
-    if (weight.name == "token_embedder/embedding") return weight.gradient_shard;
+Amount Lowering::shared_table_gradient(const LayerTemplate& layer) const {
+  for (std::size_t id = 0; id < layer.weights.size(); ++id) {
+    if (layer.weights[id].name == "token_embedder/embedding")
+      return emit_.numbers(layer).weight(id, WeightNumber::gradient_shard);
   }
   return {};
 }

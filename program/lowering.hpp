@@ -7,7 +7,6 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -57,19 +56,19 @@ struct Pending {
 
 class Lowering {
  public:
-  Lowering(const Plan& plan, Prefetch prefetch);
+  Lowering(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
+           const std::vector<std::int64_t>& state);
   StepProgram run();
 
  private:
   // ---- the step
 
-  const LayerTemplate* template_of(int kind);
-  void make_templates();
+  void lay_out_runs();
 
   // Forward, losses and backward of one microbatch.
   std::vector<ProgramNode> microbatch();
 
-  Bytes gradient_store_bytes() const;
+  Amount gradient_store_bytes() const;
 
   // Adds the gradients of a microbatch to those of the ones before, which live through all of them.
   void accumulate(std::vector<ProgramNode>& nodes);
@@ -78,7 +77,7 @@ class Lowering {
   void optimizer(std::vector<ProgramNode>& nodes);
 
   // A table that the head shares has its gradients in the head's store: both uses add to it.
-  Bytes own_embedding_gradients() const;
+  Amount own_embedding_gradients() const;
 
   // ---- what travels beside a layer under Prefetch::layer; nothing does under Prefetch::kernel
 
@@ -157,7 +156,7 @@ class Lowering {
 
   // The part of `layer`'s gradients that the head's or the embedding's store holds: of the token
   // table.
-  Bytes shared_table_gradient(const LayerTemplate& layer) const;
+  Amount shared_table_gradient(const LayerTemplate& layer) const;
 
   BufferId carry();
   BufferId gradient_carry();
@@ -168,16 +167,17 @@ class Lowering {
   Emitter emit_;
   LayerPasses passes_;
 
-  std::map<int, std::unique_ptr<LayerTemplate>> layers_;
-  LayerTemplate embedding_;
-  LayerTemplate head_;
+  const StepTemplates& templates_;
+  const std::vector<std::int64_t>& state_;  // state_numbers
+  const LayerTemplate& embedding_;
+  const LayerTemplate& head_;
+  const LayerTemplate& mtp_;  // without stages where there is no multi-token prediction
   std::vector<Run> runs_;
   std::vector<Stored> stored_;  // per run
   std::vector<BufferId> gradient_stores_;
-  LayerTemplate mtp_;  // without stages where there is no multi-token prediction
   Recomputation nothing_of_mtp_;
   Recomputation nothing_of_embedding_;
-  Bytes carry_bytes_;
+  Amount carry_bytes_;
   std::int64_t tiles_ = 1;  // of the loss
 };
 

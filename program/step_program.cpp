@@ -60,12 +60,13 @@ ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside) {
   return node;
 }
 
-ProgramNode repeat(std::int64_t times, ProgramNode body) {
+ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts) {
   if (times == 0) return sequence({});
   if (times == 1) return body;
   ProgramNode node;
   node.kind = ProgramNode::Kind::repeat;
   node.times = times;
+  node.counts = counts;
   node.children.push_back(std::move(body));
   return node;
 }

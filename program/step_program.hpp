@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "model_specs/ops.hpp"
+#include "program/amount.hpp"
 #include "units/quantity.hpp"
 
 namespace meshsim {
@@ -35,6 +36,7 @@ struct Buffer {
   std::string name;
   std::string category;
   Bytes bytes;
+  std::vector<AmountTerm> terms = {};  // where `bytes` comes from, if the program is traced
 };
 
 enum class Pass { forward, recompute, backward, optimizer };
@@ -92,6 +94,15 @@ struct HostCopy {
   bool to_host = true;
 };
 
+// Where the numbers of a leaf's work come from: an operation of a template, or an amount of bytes
+// (and, of a collective, its group).
+struct WorkSource {
+  std::int32_t slot = -1, op = -1;  // program/step_templates.hpp
+  bool traced = false;
+  std::vector<AmountTerm> bytes;
+  NumberId group = no_number;
+};
+
 // Names a leaf inside one Parallel for those that wait for it; 0: nobody does.
 using Mark = std::int32_t;
 
@@ -106,14 +117,19 @@ struct Leaf {
   // Leaves of other branches of the innermost Parallel around this one that must have ended. One
   // that is not there (dead code of a recomputation) is not waited for.
   std::vector<Mark> after;
+  WorkSource source;
 };
+
+// What a Repeat counts. Plans that differ in the last two, beyond 1, are laid out alike.
+enum class RepeatOf { layers, microbatches, loss_tiles };
 
 struct ProgramNode {
   enum class Kind { leaf, sequence, parallel, repeat };
   Kind kind = Kind::sequence;
-  Leaf leaf;                          // leaf
-  std::vector<ProgramNode> children;  // sequence, parallel; repeat: one
-  std::int64_t times = 1;             // repeat
+  Leaf leaf;                           // leaf
+  std::vector<ProgramNode> children;   // sequence, parallel; repeat: one
+  std::int64_t times = 1;              // repeat
+  RepeatOf counts = RepeatOf::layers;  // repeat
 };
 
 void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from);
@@ -123,16 +139,16 @@ ProgramNode sequence(std::vector<ProgramNode> children);
 // `main` alone if there is nothing beside it.
 ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside);
 // The body alone for times == 1; an empty sequence for 0.
-ProgramNode repeat(std::int64_t times, ProgramNode body);
+ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = RepeatOf::layers);
 
 struct StepProgram {
   ProgramNode root;
   std::vector<Buffer> buffers;  // temporary ones: arguments are not among them
-  Bytes arguments;              // state and batch, live throughout
-  Bytes host;                   // activations kept on the host
+  Amount host;                  // activations kept on the host
   std::int64_t tokens = 0;      // per device and step
   FlopCount model_flops;        // forward and backward of the mathematics, per device and step
   std::vector<std::string> assumptions;
+  bool traced = true;  // every size says where it comes from, except where leaves do not
 };
 
 // Calls visit(leaf, times) for every leaf with the number of times it runs.

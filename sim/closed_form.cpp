@@ -50,7 +50,11 @@ class ClosedForm {
 }  // namespace
 
 Timeline closed_form(const StepProgram& program, const Machine& machine) {
-  return ClosedForm(machine).run(program.root);
+  return closed_form(program.root, machine);
+}
+
+Timeline closed_form(const ProgramNode& node, const Machine& machine) {
+  return ClosedForm(machine).run(node);
 }
 
 }  // namespace meshsim

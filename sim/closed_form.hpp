@@ -15,5 +15,6 @@
 namespace meshsim {
 
 Timeline closed_form(const StepProgram& program, const Machine& machine);
+Timeline closed_form(const ProgramNode& node, const Machine& machine);  // a part of one
 
 }  // namespace meshsim

@@ -14,13 +14,15 @@ namespace {
 const Chip& chip_of(const Plan& plan) { return *plan.topology.slice.chip; }
 
 // Gathers weights a layer ahead where that fits, else a kernel ahead.
-Step lowered(const Plan& plan, Bytes available) {
+Step lowered(const Plan& plan, const TrainingState& state, Bytes available) {
   Step step;
-  step.program = lower(plan, Prefetch::layer);
+  const StepTemplates templates = step_templates(plan);
+  const std::vector<std::int64_t> numbers = state_numbers(state);
+  step.program = lower(plan, Prefetch::layer, templates, numbers);
   step.memory = memory_peak(step.program);
   if (step.memory.temp > available) {
     step.prefetch = Prefetch::kernel;
-    step.program = lower(plan, Prefetch::kernel);
+    step.program = lower(plan, Prefetch::kernel, templates, numbers);
     step.memory = memory_peak(step.program);
   }
   return step;
@@ -105,7 +107,7 @@ Bytes Evaluation::hbm_usable() const {
 Bytes Evaluation::temp() const { return step ? step->memory.temp : Bytes(); }
 
 Bytes Evaluation::on_host() const {
-  return state.on_host() + (step ? step->program.host : Bytes());
+  return state.on_host() + (step ? step->program.host.bytes() : Bytes());
 }
 
 Verdict Evaluation::verdict() const {
@@ -123,7 +125,7 @@ Evaluation evaluate(const Plan& plan, Fidelity fidelity) {
   if (!missing) {
     const Bytes usable = result.hbm_usable();
     const Bytes arguments = result.state.arguments();
-    Step step = lowered(plan, arguments < usable ? usable - arguments : Bytes());
+    Step step = lowered(plan, result.state, arguments < usable ? usable - arguments : Bytes());
     missing = not_priced(plan.topology, step.program);
     if (!missing) {
       add_time(plan, fidelity, step);

@@ -1,8 +1,18 @@
 // Plans to answers, many of them.
 //
 // An Evaluator is for one thread. It gives for every plan what answer_of(evaluate(plan, fidelity))
-// gives, to the bit, and throws what that throws.
+// gives, to the bit, and throws what that throws; but of neighbouring plans it computes once what
+// they share:
+//
+//   state       of one mesh, model, optimizer        templates   of one mesh, model, batch, ...
+//   layout      of templates of the same form: the lifetimes of buffers, and the blocks of the step
+//   block       a Parallel, or operations in a row, with one set of numbers: its time
+//
+// Each part is kept under all inputs that it depends on. Settings are among these when the part's
+// computation was seen to read them (sim/settings_read.hpp), everything else of a plan by name.
 #pragma once
+
+#include <memory>
 
 #include "sim/answer.hpp"
 
@@ -10,12 +20,16 @@ namespace meshsim {
 
 class Evaluator {
  public:
-  explicit Evaluator(Fidelity fidelity = Fidelity::closed_form) : fidelity_(fidelity) {}
+  explicit Evaluator(Fidelity fidelity = Fidelity::closed_form);
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
+  Evaluator& operator=(Evaluator&&) noexcept;
 
   Answer evaluate(const Plan& plan);
 
  private:
-  Fidelity fidelity_;
+  class Memory;
+  std::unique_ptr<Memory> memory_;
 };
 
 }  // namespace meshsim

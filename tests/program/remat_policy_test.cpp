@@ -23,7 +23,7 @@ Cost cost(const Plan& plan) {
   const StepProgram program = lower(plan, Prefetch::layer);
   Cost total;
   total.temp = memory_peak(program).temp;
-  total.host = program.host;
+  total.host = program.host.bytes();
   for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
     const auto* work = std::get_if<Compute>(&leaf.work);
     if (work != nullptr && leaf.pass == Pass::recompute)

@@ -1,0 +1,48 @@
+// When buffers live, in program order: every leaf has an index, every buffer a range of indices.
+//
+// Ranges depend on who uses what, never on sizes.
+#pragma once
+
+#include <limits>
+#include <vector>
+
+#include "program/step_program.hpp"
+
+namespace meshsim {
+
+struct LifeRange {
+  int first = std::numeric_limits<int>::max();
+  int last = -1;
+
+  void extend(int index) {
+    first = index < first ? index : first;
+    last = index > last ? index : last;
+  }
+  bool used() const { return last >= 0; }
+  bool contains(int index) const { return used() && first <= index && index <= last; }
+};
+
+class Lifetimes {
+ public:
+  // `program` must outlive it.
+  explicit Lifetimes(const StepProgram& program);
+
+  const std::vector<LifeRange>& ranges() const { return ranges_; }  // by buffer
+  const std::vector<const Leaf*>& leaves() const { return leaves_; }
+
+ private:
+  struct Span {
+    int begin, end;
+    bool whole;  // Parallel branches beside the main one: their buffers live through all of it
+    std::vector<BufferId> uses;
+  };
+
+  void use(BufferId id, int index, std::vector<BufferId>& uses);
+  std::vector<BufferId> visit(const ProgramNode& node);
+
+  std::vector<LifeRange> ranges_;
+  std::vector<const Leaf*> leaves_;
+  std::vector<Span> spans_;
+};
+
+}  // namespace meshsim

@@ -1,0 +1,74 @@
+#include "program/renumber.hpp"
+
+#include <algorithm>
+
+#include "units/checked.hpp"
+
+namespace meshsim {
+namespace {
+
+bool leaves_traced(const ProgramNode& node, bool inside) {
+  if (node.kind == ProgramNode::Kind::leaf) return node.leaf.source.traced;
+  if (node.kind == ProgramNode::Kind::repeat && inside && node.counts != RepeatOf::layers)
+    return false;
+  const bool parallel = inside || node.kind == ProgramNode::Kind::parallel;
+  return std::all_of(node.children.begin(), node.children.end(),
+                     [&](const ProgramNode& child) { return leaves_traced(child, parallel); });
+}
+
+void renumber(Leaf& leaf, const Operations& operations, std::span<const std::int64_t> numbers) {
+  const WorkSource& source = leaf.source;
+  if (source.slot >= 0) {
+    std::visit([&](const auto& work) { leaf.work = work; }, operations.at(source).work);
+    return;
+  }
+  const Bytes bytes = amount_of(source.bytes, numbers);
+  if (auto* collective = std::get_if<Collective>(&leaf.work)) {
+    collective->payload = bytes;
+    collective->group = numbers[static_cast<std::size_t>(source.group)];
+  } else if (auto* copy = std::get_if<HostCopy>(&leaf.work)) {
+    copy->bytes = bytes;
+  } else {
+    std::get<Compute>(leaf.work).hbm_bytes = bytes;
+  }
+}
+
+}  // namespace
+
+bool is_traced(const StepProgram& program) {
+  return program.traced && program.host.traced() && leaves_traced(program.root, false);
+}
+
+Bytes amount_of(std::span<const AmountTerm> terms, std::span<const std::int64_t> numbers) {
+  std::int64_t sum = 0;
+  for (const AmountTerm& term : terms) {
+    const std::int64_t number = numbers[static_cast<std::size_t>(term.number)];
+    sum = checked_add(sum, checked_multiply(number, term.times, "bytes"), "bytes");
+  }
+  return Bytes(sum);
+}
+
+Operations::Operations(const StepTemplates& templates) {
+  for (const auto& layer : templates.slots) {
+    std::vector<const OpTemplate*>& all = by_slot_.emplace_back();
+    if (!layer) continue;
+    for (const Stage& stage : layer->stages) {
+      for (const auto* ops :
+           {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
+        for (const OpTemplate& op : *ops) all.push_back(&op);
+      }
+    }
+  }
+}
+
+const OpTemplate& Operations::at(const WorkSource& source) const {
+  return *by_slot_[static_cast<std::size_t>(source.slot)][static_cast<std::size_t>(source.op)];
+}
+
+void renumber(ProgramNode& node, const Operations& operations,
+              std::span<const std::int64_t> numbers) {
+  if (node.kind == ProgramNode::Kind::leaf) renumber(node.leaf, operations, numbers);
+  for (ProgramNode& child : node.children) renumber(child, operations, numbers);
+}
+
+}  // namespace meshsim

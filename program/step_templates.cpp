@@ -1,0 +1,171 @@
+#include "program/step_templates.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "program/emitter.hpp"
+#include "program/outer_templates.hpp"
+
+namespace meshsim {
+namespace {
+
+constexpr auto per_weight = static_cast<NumberId>(WeightNumber::count);
+
+std::int64_t number_of(const Weight& weight, WeightNumber which) {
+  switch (which) {
+    case WeightNumber::gathered: return weight.gathered.value();
+    case WeightNumber::local_gradient: return weight.local_gradient.value();
+    case WeightNumber::gradient_shard: return weight.gradient_shard.value();
+    case WeightNumber::scattered_gradient:
+      return weight.local_gradient.value() / weight.gather_group;
+    case WeightNumber::gather_group: return weight.gather_group;
+    case WeightNumber::reduce_group: return weight.reduce_group;
+    case WeightNumber::count: break;
+  }
+  throw std::logic_error("no such number of a weight");
+}
+
+// Texts and lists, each ended, so that no two forms run into each other.
+class Form {
+ public:
+  Form& add(std::string_view text) {
+    text_ += text;
+    text_ += '\x1f';
+    return *this;
+  }
+  Form& add(std::int64_t number) { return add(std::to_string(number)); }
+  template <class T>
+  Form& list(const std::vector<T>& items) {
+    for (const T& item : items) {
+      if constexpr (std::is_integral_v<T>) {
+        add(static_cast<std::int64_t>(item));
+      } else {
+        add(item);
+      }
+    }
+    text_ += '\x1e';
+    return *this;
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+void add_op(const OpTemplate& op, Form& form) {
+  form.add(op.name).add(static_cast<std::int64_t>(op.work.index()));
+  if (const auto* work = std::get_if<Collective>(&op.work))
+    form.add(static_cast<std::int64_t>(work->kind)).list(work->mesh_axes);
+  form.list(op.reads).list(op.writes).list(op.weights).list(op.gradients);
+  form.add(static_cast<std::int64_t>(op.stream)).list(op.after);
+}
+
+}  // namespace
+
+LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch) {
+  if (slot == Slot::embedding) return embedding_template(plan, batch);
+  if (slot == Slot::head)
+    return head_template(
+        plan, {1, batch.tokens() / plan.config.integer("num_vocab_tiling"), batch.sequence});
+  if (slot == Slot::mtp)
+    return plan.model.mtp_layers > 0 ? mtp_template(plan, batch) : LayerTemplate();
+  const int kind = slot - Slot::first_kind;
+  const std::vector<int>& layers = plan.model.layers;
+  if (std::find(layers.begin(), layers.end(), kind) == layers.end()) return {};
+  return layer_template(plan, plan.model.kinds[static_cast<std::size_t>(kind)], batch);
+}
+
+std::size_t slot_count(const Plan& plan) { return Slot::first_kind + plan.model.kinds.size(); }
+
+StepTemplates step_templates(const Plan& plan) {
+  const LocalBatch batch = local_batch(plan);
+  StepTemplates all;
+  for (std::size_t slot = 0; slot < slot_count(plan); ++slot) {
+    all.slots.push_back(
+        std::make_shared<const LayerTemplate>(slot_template(plan, static_cast<int>(slot), batch)));
+  }
+  return all;
+}
+
+std::vector<std::int64_t> template_numbers(const LayerTemplate& layer) {
+  std::vector<std::int64_t> numbers;
+  numbers.reserve(layer.symbols.size() + layer.weights.size() * per_weight + 1);
+  for (const auto& [name, symbol] : layer.symbols) numbers.push_back(symbol.bytes.value());
+  for (const Weight& weight : layer.weights) {
+    for (NumberId i = 0; i < per_weight; ++i)
+      numbers.push_back(number_of(weight, static_cast<WeightNumber>(i)));
+  }
+  numbers.push_back(gradient_bytes(layer).value());
+  return numbers;
+}
+
+std::vector<std::int64_t> state_numbers(const TrainingState& state) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(StateNumber::count));
+  const auto number = [&](StateNumber which) -> std::int64_t& {
+    return numbers[static_cast<std::size_t>(which)];
+  };
+  number(StateNumber::state) = state.state().value();
+  for (const StateBuffer& buffer : state.buffers) {
+    if (!buffer.on_host || buffer.category == "parameters") continue;
+    number(StateNumber::host_state) += buffer.bytes.value();
+    std::int64_t& largest = number(StateNumber::host_largest);
+    largest = std::max(largest, buffer.bytes.value());
+  }
+  return numbers;
+}
+
+TemplateNumbers::TemplateNumbers(const LayerTemplate& layer, int slot, NumberId first)
+    : layer_(&layer),
+      slot_(slot),
+      first_(first),
+      first_weight_(first + static_cast<NumberId>(layer.symbols.size())),
+      gradients_(first_weight_ + static_cast<NumberId>(layer.weights.size()) * per_weight) {
+  for (const auto& [name, symbol] : layer.symbols) symbols_.emplace_back(name);
+}
+
+Amount TemplateNumbers::symbol(const std::string& name) const {
+  std::string_view known = name;
+  while (true) {
+    const auto at = std::lower_bound(symbols_.begin(), symbols_.end(), known);
+    if (at != symbols_.end() && *at == known) {
+      return {first_ + static_cast<NumberId>(at - symbols_.begin()), layer_->symbol(name).bytes};
+    }
+    if (!known.starts_with("d_")) return layer_->symbol(name).bytes;  // throws
+    known.remove_prefix(2);
+  }
+}
+
+NumberId TemplateNumbers::weight_number(std::size_t id, WeightNumber which) const {
+  return first_weight_ + static_cast<NumberId>(id) * per_weight + static_cast<NumberId>(which);
+}
+
+Amount TemplateNumbers::weight(std::size_t id, WeightNumber which) const {
+  return {weight_number(id, which), Bytes(number_of(layer_->weights[id], which))};
+}
+
+Amount TemplateNumbers::gradients() const { return {gradients_, gradient_bytes(*layer_)}; }
+
+std::string template_form(const LayerTemplate& layer) {
+  Form form;
+  form.add(layer.layer_kind);
+  for (const Weight& weight : layer.weights) {
+    form.add(weight.name)
+        .add(weight.trainable ? 1 : 0)
+        .add(weight.gradient ? 1 : 0)
+        .add(weight.relaid ? 1 : 0);
+    form.list(weight.gather_axes).list(weight.reduce_axes);
+  }
+  for (const Stage& stage : layer.stages) {
+    form.add(stage.name);
+    for (const auto* ops :
+         {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
+      for (const OpTemplate& op : *ops) add_op(op, form);
+      form.add("");
+    }
+  }
+  for (const auto& [name, symbol] : layer.symbols) form.add(name).add(symbol.category);
+  return form.take();
+}
+
+}  // namespace meshsim
