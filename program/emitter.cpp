@@ -153,7 +153,7 @@ std::vector<ProgramNode> Emitter::relayout(const LayerTemplate& layer,
     bytes += of.weight(id, WeightNumber::gathered);
     append_unique(copied, buffers[id]);
   }
-  if (copied.empty()) return {};
+  if (bytes.terms().empty()) return {};
   return {move(name, layer.layer_kind, pass, bytes * 2, copied, copied)};
 }
 

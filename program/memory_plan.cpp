@@ -1,6 +1,7 @@
 #include "program/memory_plan.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <set>
 
@@ -9,6 +10,33 @@
 #include "units/interned.hpp"
 
 namespace meshsim {
+
+namespace {
+
+// A sum that notices when it leaves 64 bits, and says so at its end: the common case is one
+// multiplication and one addition.
+class Sum {
+ public:
+  void add(const AmountTerm& term, std::span<const std::int64_t> numbers) {
+    std::int64_t product = 0;
+    lost_ |= __builtin_mul_overflow(numbers[static_cast<std::size_t>(term.number)], term.times,
+                                    &product);
+    lost_ |= __builtin_add_overflow(value_, product, &value_);
+  }
+  std::int64_t value() const { return value_; }
+  bool lost() const { return lost_; }
+
+ private:
+  std::int64_t value_ = 0;
+  bool lost_ = false;
+};
+
+// As checked arithmetic says it.
+void check(bool lost) {
+  if (lost) static_cast<void>(checked_add(INT64_MAX, 1, "bytes"));
+}
+
+}  // namespace
 
 MemoryPlan::MemoryPlan(const StepProgram& program) {
   const Lifetimes lifetimes(program);
@@ -41,34 +69,32 @@ MemoryPlan::MemoryPlan(const StepProgram& program) {
 }
 
 void MemoryPlan::peak(std::span<const std::int64_t> numbers, Peak& peak) const {
-  const auto value = [&](const AmountTerm& term) {
-    return checked_multiply(numbers[static_cast<std::size_t>(term.number)], term.times, "bytes");
-  };
   peak.temp = Bytes();
   peak.categories.clear();
-  std::int64_t live = 0;
+  Sum live;
   std::int64_t most = 0;
   int at = -1;
   for (std::size_t i = 0; i + 1 < begin_.size(); ++i) {
-    for (std::uint32_t c = begin_[i]; c < begin_[i + 1]; ++c)
-      live = checked_add(live, value(changes_[c]), "bytes");
-    if (at < 0 || live > most) {
-      most = live;
+    for (std::uint32_t c = begin_[i]; c < begin_[i + 1]; ++c) live.add(changes_[c], numbers);
+    if (at < 0 || live.value() > most) {
+      most = live.value();
       at = static_cast<int>(i);
     }
   }
+  check(live.lost());
   if (at < 0) return;
   peak.temp = Bytes(most);
-  std::vector<std::int64_t> sums(categories_.size(), -1);  // -1: nothing of it lives
+  std::vector<std::pair<bool, Sum>> sums(categories_.size());  // whether anything of it lives
   for (const Use& use : uses_) {
     if (use.first > at || use.last < at) continue;
-    std::int64_t& sum = sums[use.category];
-    sum = std::max<std::int64_t>(sum, 0);
-    for (std::uint32_t t = use.begin; t < use.end; ++t)
-      sum = checked_add(sum, value(terms_[t]), "bytes");
+    auto& [lives, sum] = sums[use.category];
+    lives = true;
+    for (std::uint32_t t = use.begin; t < use.end; ++t) sum.add(terms_[t], numbers);
   }
   for (std::size_t c = 0; c < sums.size(); ++c) {
-    if (sums[c] >= 0) peak.categories.emplace_back(categories_[c], Bytes(sums[c]));
+    const auto& [lives, sum] = sums[c];
+    check(sum.lost());
+    if (lives) peak.categories.emplace_back(categories_[c], Bytes(sum.value()));
   }
 }
 

@@ -64,19 +64,21 @@ void add_op(const OpTemplate& op, Form& form) {
 }  // namespace
 
 LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch) {
-  if (slot == Slot::embedding) return embedding_template(plan, batch);
-  if (slot == Slot::head)
+  if (slot == TemplateSlot::embedding) return embedding_template(plan, batch);
+  if (slot == TemplateSlot::head)
     return head_template(
         plan, {1, batch.tokens() / plan.config.integer("num_vocab_tiling"), batch.sequence});
-  if (slot == Slot::mtp)
+  if (slot == TemplateSlot::mtp)
     return plan.model.mtp_layers > 0 ? mtp_template(plan, batch) : LayerTemplate();
-  const int kind = slot - Slot::first_kind;
+  const int kind = slot - TemplateSlot::first_kind;
   const std::vector<int>& layers = plan.model.layers;
   if (std::find(layers.begin(), layers.end(), kind) == layers.end()) return {};
   return layer_template(plan, plan.model.kinds[static_cast<std::size_t>(kind)], batch);
 }
 
-std::size_t slot_count(const Plan& plan) { return Slot::first_kind + plan.model.kinds.size(); }
+std::size_t slot_count(const Plan& plan) {
+  return TemplateSlot::first_kind + plan.model.kinds.size();
+}
 
 StepTemplates step_templates(const Plan& plan) {
   const LocalBatch batch = local_batch(plan);

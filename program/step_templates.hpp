@@ -20,7 +20,7 @@
 namespace meshsim {
 
 // Which of the templates of a step.
-struct Slot {
+struct TemplateSlot {
   static constexpr int embedding = 0, head = 1, mtp = 2, first_kind = 3;
 };
 
@@ -29,11 +29,11 @@ struct StepTemplates {
   // layer is of has none either.
   std::vector<std::shared_ptr<const LayerTemplate>> slots;
 
-  const LayerTemplate& embedding() const { return *slots[Slot::embedding]; }
-  const LayerTemplate& head() const { return *slots[Slot::head]; }
-  const LayerTemplate& mtp() const { return *slots[Slot::mtp]; }
+  const LayerTemplate& embedding() const { return *slots[TemplateSlot::embedding]; }
+  const LayerTemplate& head() const { return *slots[TemplateSlot::head]; }
+  const LayerTemplate& mtp() const { return *slots[TemplateSlot::mtp]; }
   const LayerTemplate& kind(int k) const {
-    return *slots[static_cast<std::size_t>(Slot::first_kind + k)];
+    return *slots[static_cast<std::size_t>(TemplateSlot::first_kind + k)];
   }
 };
 

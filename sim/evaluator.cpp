@@ -1,6 +1,7 @@
 #include "sim/evaluator.hpp"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <utility>
 
@@ -42,6 +43,12 @@ struct BlockTime {
   std::vector<std::pair<std::size_t, Picoseconds>> causes;  // by number
 };
 
+// The blocks of a layout that run equally often, together.
+struct LayoutTime {
+  // By whether they run per microbatch (1) and per tile of the loss (2).
+  std::array<BlockTime, 4> blocks;
+};
+
 // A block without its numbers, and the nodes to fill them in.
 struct BlockForm {
   std::int64_t id = 0;
@@ -55,6 +62,7 @@ struct BlockUse {
 };
 
 struct Layout {
+  std::int64_t id = 0;
   bool traced = false;  // else: only the long way
   bool priced = false;
   MemoryPlan memory;
@@ -120,7 +128,7 @@ class Evaluator::Memory {
  private:
   std::size_t size() const {
     return identities_.size() + resting_.size() + batches_.size() + lowered_.size() +
-           templates_.size() + layouts_.size() + times_.size();
+           templates_.size() + layouts_.size() + times_.size() + layout_times_.size();
   }
 
   void forget() { *this = Memory(fidelity_); }
@@ -220,7 +228,7 @@ class Evaluator::Memory {
   }
 
   SettingsRead& template_settings(std::size_t slot) {
-    return template_settings_[std::min<std::size_t>(slot, Slot::first_kind)];
+    return template_settings_[std::min<std::size_t>(slot, TemplateSlot::first_kind)];
   }
 
   void template_key(const Plan& plan, const PlanIdentity& identity, std::size_t slot) {
@@ -305,6 +313,7 @@ class Evaluator::Memory {
     StepProgram program = layout_settings_.watch(
         plan.config, [&] { return lower(plan, prefetch, whole, state.numbers); });
     Layout layout;
+    layout.id = next_id_++;
     layout.traced = is_traced(program);
     if (layout.traced) {
       layout.priced = !not_priced(plan.topology, program).has_value();
@@ -340,15 +349,19 @@ class Evaluator::Memory {
     const std::int64_t tiles = loss_tiles(plan);
     FlopCount model_flops;
     causes_.assign(cause_names_.size(), {false, Picoseconds()});
-    for (const BlockUse& use : layout.blocks) {
-      const BlockTime& time = time_of(plan, identity, *use.form, templates, state, machine);
-      const std::int64_t count = use.count.count(microbatches, tiles);
-      answer.step_time += time.total * count;
-      model_flops += time.model_flops * count;
+    for (const bool with_state : {false, true}) {
+      const LayoutTime& time =
+          time_of(plan, identity, layout, with_state, templates, state, machine);
       causes_.resize(cause_names_.size(), {false, Picoseconds()});
-      for (const auto& [cause, part] : time.causes) {
-        causes_[cause].first = true;
-        causes_[cause].second += part * count;
+      for (std::size_t i = 0; i < time.blocks.size(); ++i) {
+        const BlockTime& blocks = time.blocks[i];
+        const std::int64_t count = ((i & 1U) != 0 ? microbatches : 1) * ((i & 2U) != 0 ? tiles : 1);
+        answer.step_time += blocks.total * count;
+        model_flops += blocks.model_flops * count;
+        for (const auto& [cause, part] : blocks.causes) {
+          causes_[cause].first = true;
+          causes_[cause].second += part * count;
+        }
       }
     }
     if (fidelity_ == Fidelity::event) {
@@ -361,6 +374,28 @@ class Evaluator::Memory {
     const double time = seconds(answer.step_time);
     answer.mfu = static_cast<double>(model_flops.value()) / (machine.matmul_peak.value() * time);
     answer.tokens_per_s_per_device = static_cast<double>(step_tokens(plan)) / time;
+  }
+
+  // Of the blocks of `layout` whose sizes come from the state as well, or of the others.
+  const LayoutTime& time_of(const Plan& plan, const PlanIdentity& identity, const Layout& layout,
+                            bool with_state, const Templates& templates, const RestingState& state,
+                            const Machine& machine) {
+    Key& key = layout_time_key_.clear().add(layout.id).add(identity.context->id);
+    key.add(with_state ? state.id : -1);
+    for (const Template* one : templates.slots) key.add(one->id);
+    if (const LayoutTime* known = layout_times_.find(key)) return *known;
+    LayoutTime sum;
+    for (const BlockUse& use : layout.blocks) {
+      const bool of_state = use.form->slots.back() >= templates.slots.size();
+      if (of_state != with_state) continue;
+      const BlockTime& time = time_of(plan, identity, *use.form, templates, state, machine);
+      BlockTime& to =
+          sum.blocks[(use.count.per_microbatch ? 1U : 0U) + (use.count.per_tile ? 2U : 0U)];
+      to.total += time.total * use.count.times;
+      to.model_flops += time.model_flops * use.count.times;
+      for (const auto& [cause, part] : time.causes) add_cause(to, cause, part * use.count.times);
+    }
+    return layout_times_.insert(key, std::move(sum));
   }
 
   const BlockTime& time_of(const Plan& plan, const PlanIdentity& identity, BlockForm& form,
@@ -382,19 +417,18 @@ class Evaluator::Memory {
       if (fidelity_ == Fidelity::event) continue;
       const Timeline alone = closed_form(node, machine);
       time.total += alone.total;
-      for (const TimePart& part : alone.parts) add_cause(time, part);
+      for (const TimePart& part : alone.parts) add_cause(time, cause_number(part.cause), part.time);
     }
     return times_.insert(key_, std::move(time));
   }
 
-  void add_cause(BlockTime& time, const TimePart& part) {
-    const std::size_t cause = cause_number(part.cause);
+  static void add_cause(BlockTime& time, std::size_t cause, Picoseconds part) {
     for (auto& [known, sum] : time.causes) {
       if (known != cause) continue;
-      sum += part.time;
+      sum += part;
       return;
     }
-    time.causes.emplace_back(cause, part.time);
+    time.causes.emplace_back(cause, part);
   }
 
   std::size_t cause_number(std::string_view cause) {
@@ -432,7 +466,7 @@ class Evaluator::Memory {
   PlanIdentities identities_;
   SettingsRead resting_settings_, batch_settings_, lowered_settings_;
   SettingsRead layout_settings_{"num_vocab_tiling"};  // a count beyond 1: RepeatOf::loss_tiles
-  std::vector<SettingsRead> template_settings_{Slot::first_kind + 1};
+  std::vector<SettingsRead> template_settings_{TemplateSlot::first_kind + 1};
   Memo<RestingState> resting_;
   Memo<Batch> batches_;
   Memo<bool> lowered_;
@@ -442,11 +476,12 @@ class Evaluator::Memory {
   Memo<Layout> layouts_;
   Memo<BlockForm> block_forms_;
   Memo<BlockTime> times_;
+  Memo<LayoutTime> layout_times_;
   std::vector<std::string_view> cause_names_;
   std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
   std::int64_t next_id_ = 0;
   // Scratch space.
-  Key key_;
+  Key key_, layout_time_key_;
   MemoryPlan::Peak peak_;
   std::vector<std::pair<bool, Picoseconds>> causes_;
 };

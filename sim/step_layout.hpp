@@ -16,10 +16,6 @@ struct Block {
   std::vector<const ProgramNode*> nodes;
   std::int64_t times = 1;  // fixed by the layout
   bool per_microbatch = false, per_tile = false;
-
-  std::int64_t count(std::int64_t microbatches, std::int64_t tiles) const {
-    return times * (per_microbatch ? microbatches : 1) * (per_tile ? tiles : 1);
-  }
 };
 
 // The blocks of a program, in order; they refer to it. T(program) = sum of count x T(block).
