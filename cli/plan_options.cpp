@@ -82,6 +82,7 @@ PlanRequest PlanOptions::request() const {
   put("routing", "--routing", routing);
   put("hash_table", "--hash-table", hash_table);
   put("token_law", "--token-law", token_law);
+  put("overlap", "--overlap", overlap);
   put("calibration", "--calibration", calibration);
   if (!software.empty()) request.own["software"] = features(software, "--software");
   if (!moe_block.empty()) request.own["moe_block"] = features(moe_block, "--moe-block");
@@ -112,6 +113,10 @@ std::shared_ptr<PlanOptions> add_plan_options(CLI::App& command) {
       ->type_name("TABLE");
   command.add_option("--token-law", options->token_law, "uniform, zipf:s=S,q=Q or histogram:FILE")
       ->type_name("LAW");
+  command
+      .add_option("--overlap", options->overlap,
+                  "transfers beside work: xla (default), or a bound: none, ideal")
+      ->type_name("BOUND");
   command
       .add_option(
           "--calibration", options->calibration,

@@ -18,7 +18,7 @@ namespace meshsim {
 struct PlanOptions {
   std::vector<std::string> words;  // the config file, if the first word has no '=', then key=value
   std::string hf_config;
-  std::string slice_shape, routing, hash_table, token_law, calibration;
+  std::string slice_shape, routing, hash_table, token_law, calibration, overlap;
   std::vector<std::string> software;   // name=value
   std::vector<std::string> moe_block;  // name=value
   std::vector<std::string> allow;      // ids, comma-separated

@@ -87,6 +87,8 @@ Machine machine_of(const Plan& plan) {
   machine.scatter_add = BytesPerSecond(constant("scatter_add"));
   machine.sort_step = constant("sort_step");
   machine.ici_link = chip.ici_link_bandwidth->value * constant("ici");
+  machine.software = plan.software;
+  machine.offloaded_transfer = constant("offloaded_transfer");
   machine.hop_latency = chip.ici_hop_latency.value;
   if (chip.dcn_bandwidth) machine.dcn = per_device(chip, chip.dcn_bandwidth->value);
   if (chip.pcie_bandwidth) machine.pcie = per_device(chip, chip.pcie_bandwidth->value);

@@ -30,6 +30,8 @@ struct Machine {
   BytesPerSecond hbm;       // sustained
   BytesPerSecond ici_link;  // sustained, one link, one direction
   Picoseconds hop_latency;
+  Software software;
+  double offloaded_transfer = 1;  // of the TensorCore, while the SparseCores move something
   BytesPerSecond pcie;            // to or from the host, of one device
   BytesPerSecond dcn;             // one device's share of its host's, each way
   std::size_t physical_axes = 0;  // of the torus

@@ -7,7 +7,8 @@ namespace meshsim {
 
 std::string_view name(Resource resource) {
   constexpr std::array<std::string_view, resource_count> names{
-      "tensor_core", "hbm", "ici_0", "ici_1", "ici_2", "ici_3", "dcn", "pcie_in", "pcie_out"};
+      "tensor_core", "hbm",         "ici_0", "ici_1",   "ici_2",
+      "ici_3",       "sparse_core", "dcn",   "pcie_in", "pcie_out"};
   return names.at(resource);
 }
 

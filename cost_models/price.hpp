@@ -21,6 +21,7 @@ enum Resource : std::size_t {
   ici_1,
   ici_2,
   ici_3,
+  sparse_core,
   dcn,
   pcie_in,   // from the host
   pcie_out,  // to the host

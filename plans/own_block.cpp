@@ -33,8 +33,9 @@ const std::vector<std::string> software_features{"sparsecore_offload",
                                                  "stack",
                                                  "flag_groups"};
 
-const std::vector<std::string> own_keys{"slice_shape", "software",  "allow",     "routing",
-                                        "hash_table",  "token_law", "moe_block", "calibration"};
+const std::vector<std::string> own_keys{"slice_shape", "software",    "allow",
+                                        "routing",     "hash_table",  "token_law",
+                                        "moe_block",   "calibration", "overlap"};
 
 const std::vector<std::string> block_keys{"dispatch_variant", "shared_expert_mlp_dim"};
 
@@ -117,6 +118,7 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
   if (key == "routing") fine = is_law(value, parse_routing_law, what);
   if (key == "hash_table") fine = is_law(value, parse_hash_table_law, what);
   if (key == "token_law") fine = is_law(value, parse_token_law, what);
+  if (key == "overlap") fine = one_of(value, {"none", "xla", "ideal"}, what);
   if (key == "calibration") {
     fine = value.kind == Node::Kind::scalar && !value.text.empty();
     if (!fine) what = fmt::format("must be the path of a file (got {})", described(value));

@@ -10,6 +10,7 @@ namespace meshsim {
 
 //   slice_shape  "4x8x8" or [4, 8, 8]: the physical torus, where it is not the slice name's own
 //   software     a mapping of feature name to value: XLA and libtpu settings of the run
+//   overlap      none, xla (default) or ideal: how transfers run beside work (plans/software.hpp)
 //   allow        a list of refusal ids that are lifted for a what-if (plans/refusals.hpp)
 //   routing      which experts top-k layers choose; hash_table, token_law: which the hash-routed
 //                ones do (routing/routing_scenario.hpp)

@@ -209,6 +209,7 @@ Plan make_plan(const PlanRequest& request) {
   }
   refuse_what_maxtext_refuses(plan);
   plan.routing = plan_routing(plan.config, plan.model, plan.mesh.size("expert"), plan.assumptions);
+  plan.software = software_of(plan.config);
   plan.layout = layout_of(plan);
   for (std::string& text : assumptions(plan.topology)) plan.assumptions.push_back(std::move(text));
   return plan;

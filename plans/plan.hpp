@@ -13,6 +13,7 @@
 #include "plans/logical_mesh.hpp"
 #include "plans/resolved_config.hpp"
 #include "plans/sharding.hpp"
+#include "plans/software.hpp"
 #include "routing/routing_scenario.hpp"
 #include "topologies/mesh.hpp"
 #include "topologies/slice.hpp"
@@ -56,6 +57,7 @@ struct Plan {
   Training training;
   ExpertAxes expert_axes = ExpertAxes::by_expert;
   RoutingScenario routing;
+  Software software;
   std::optional<MoeBlock> moe_block;     // the step is one MoE layer alone
   std::vector<std::string> allowed;      // refusals that the user lifts, met or not
   std::vector<std::string> lifted;       // those of them that the plan met

@@ -219,6 +219,10 @@ std::string_view name(Prefetch prefetch) {
   return prefetch == Prefetch::layer ? "layer" : "kernel";
 }
 
+Prefetch furthest_prefetch(const Plan& plan) {
+  return plan.config.boolean("scan_layers") ? Prefetch::kernel : Prefetch::layer;
+}
+
 // Why the tensor axes of `plan` are not lowered, or nothing.
 std::optional<std::string> not_split(const Plan& plan) {
   const ActivationAxes axes = activation_axes(plan);

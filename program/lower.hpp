@@ -6,7 +6,8 @@
 // `full` a block keeps its input only and is computed again in the backward pass, less what
 // is then dead code; DeepSeek-V4's unrolled layers keep everything.
 //
-// How far ahead weights are gathered is a choice of the compiler that memory decides:
+// How far ahead weights are gathered is a choice of the compiler. The body of a scan is its
+// scheduling boundary; beyond that, memory decides:
 //   layer    the weights of the next layer while this one computes, and the gradients of the last
 //            layer beside it
 //   kernel   the weights of the next stage while this one computes: less memory, less overlap
@@ -23,6 +24,9 @@ namespace meshsim {
 
 enum class Prefetch { layer, kernel };
 std::string_view name(Prefetch prefetch);
+
+// The furthest that XLA looks ahead: in scanned layers, a kernel.
+Prefetch furthest_prefetch(const Plan& plan);
 
 // Why no program can be made of `plan`, or nothing: parallelism and policies that are not modelled.
 std::optional<std::string> not_lowered(const Plan& plan);

@@ -13,14 +13,15 @@ namespace {
 
 const Chip& chip_of(const Plan& plan) { return *plan.topology.slice.chip; }
 
-// Gathers weights a layer ahead where that fits, else a kernel ahead.
+// Gathers weights as far ahead as it may and as fits.
 Step lowered(const Plan& plan, const TrainingState& state, Bytes available) {
   Step step;
   const StepTemplates templates = step_templates(plan);
   const std::vector<std::int64_t> numbers = state_numbers(state);
-  step.program = lower(plan, Prefetch::layer, templates, numbers);
+  step.prefetch = furthest_prefetch(plan);
+  step.program = lower(plan, step.prefetch, templates, numbers);
   step.memory = memory_peak(step.program);
-  if (step.memory.temp > available) {
+  if (step.prefetch == Prefetch::layer && step.memory.temp > available) {
     step.prefetch = Prefetch::kernel;
     step.program = lower(plan, Prefetch::kernel, templates, numbers);
     step.memory = memory_peak(step.program);
@@ -53,8 +54,7 @@ void add_assumptions(Evaluation& result) {
   const bool ahead = result.step->prefetch == Prefetch::layer;
   result.assumptions.push_back(
       ahead ? "weights are gathered one layer ahead, gradients reduced one layer behind"
-            : "memory is short: weights are gathered one kernel ahead, gradients reduced one "
-              "kernel behind");
+            : "weights are gathered one kernel ahead, gradients reduced one kernel behind");
   for (const CalibrationName& known : calibration_names()) {
     const CalibrationConstant& one = plan.config.calibration->at(known.name, chip_of(plan).name);
     result.assumptions.push_back(fmt::format("{}: {:.3g} {} ({:.3g} to {:.3g}) {}; {}", one.name,

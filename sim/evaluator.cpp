@@ -103,9 +103,10 @@ class Evaluator::Memory {
     const Templates templates = templates_of(plan, identity, state);
     const Bytes available =
         answer.arguments < answer.hbm_usable ? answer.hbm_usable - answer.arguments : Bytes();
-    Layout* layout = &layout_of(plan, identity, Prefetch::layer, templates, state);
+    answer.prefetch = furthest_prefetch(plan);
+    Layout* layout = &layout_of(plan, identity, answer.prefetch, templates, state);
     if (layout->traced) layout->memory.peak(templates.numbers, peak_);
-    if (layout->traced && peak_.temp > available) {
+    if (layout->traced && answer.prefetch == Prefetch::layer && peak_.temp > available) {
       answer.prefetch = Prefetch::kernel;
       layout = &layout_of(plan, identity, Prefetch::kernel, templates, state);
       if (layout->traced) layout->memory.peak(templates.numbers, peak_);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view schema = "https://meshsim.dev/schema/calibration/1";
 
-constexpr std::array<CalibrationName, 9> names{{
+constexpr std::array<CalibrationName, 10> names{{
     {"matmul", "share", "of the MXU's peak, in large dense products"},
     {"grouped_matmul", "share", "of the MXU's peak, in grouped products; whole tiles are counted"},
     {"softmax_ops", "operations", "of the vector units, per score and pass of an attention kernel"},
@@ -30,6 +30,7 @@ constexpr std::array<CalibrationName, 9> names{{
     {"sort_step", "seconds", "of one key in one stage of a sorting network"},
     {"hbm", "share", "of the peak HBM bandwidth"},
     {"ici", "share", "of the ICI link bandwidth, in large transfers"},
+    {"offloaded_transfer", "share", "of the TensorCore, while the SparseCores move something"},
 }};
 
 std::vector<std::string> known_names() {

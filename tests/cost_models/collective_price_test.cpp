@@ -131,7 +131,8 @@ TEST_CASE("the load of an all-to-all equals that of its routes", "[cost_models]"
 TEST_CASE("64 MiB over a v5p slice of 4x4x8", "[cost_models]") {
   // v5p-256: rings of 4, 4 and 8; a link sends 9e10 B/s one way, of which 95 % are reached.
   const Plan plan = plan_of({"model_name=llama3.1-8b", "compile_topology=v5p-256"});
-  const Machine machine = machine_of(plan);
+  Machine machine = machine_of(plan);
+  machine.software.overlap = Overlap::ideal;
   CHECK(machine.ici_link.value() == Approx(9e10 * 0.95));
   const std::int64_t V = 64 << 20;
   const auto cost = [&](CollectiveKind kind) {
@@ -205,4 +206,42 @@ TEST_CASE("doubling a rate never slows a collective; infinite rates leave latenc
 TEST_CASE("an axis that the machine does not have is our fault", "[cost_models]") {
   CHECK_THROWS_AS(toy_machine().parts({"expert"}), Error);
   CHECK(toy_machine().parts({}).empty());
+}
+
+TEST_CASE("who moves a transfer: one way or both, beside the TensorCore or not", "[cost_models]") {
+  // V over a ring of 8: 7/8 V at 1 byte/ps one way, half of that both ways.
+  const std::int64_t V = 1 << 20;
+  const double one_way = static_cast<double>(V) * 7 / 8;
+  Machine machine = links_only({ring(0, 8)});
+  machine.offloaded_transfer = 0.25;
+  const auto cost = [&](Mover mover, Overlap overlap) {
+    machine.software = {mover, mover, mover, overlap};
+    return priced_on(gather, V, machine);
+  };
+  const Price stepwise = cost(Mover::stepwise, Overlap::xla);
+  CHECK(stepwise.times[ici_0] == Approx(one_way));
+  CHECK(stepwise.times[tensor_core] == Approx(one_way));
+  CHECK(stepwise.times[sparse_core] == 0);
+  CHECK(stepwise.latency == machine.hop_latency * 7);
+  const Price fused = cost(Mover::fused, Overlap::xla);
+  CHECK(fused.times[ici_0] == Approx(one_way / 2));
+  CHECK(fused.times[tensor_core] == Approx(one_way / 2));
+  CHECK(fused.latency == machine.hop_latency * 4);
+  const Price offloaded = cost(Mover::sparse_core, Overlap::xla);
+  CHECK(offloaded.times[ici_0] == Approx(one_way));
+  CHECK(offloaded.times[sparse_core] == Approx(one_way));
+  CHECK(offloaded.times[tensor_core] == Approx(one_way / 4));
+  // The bounds.
+  for (const Mover mover : {Mover::stepwise, Mover::fused, Mover::sparse_core}) {
+    const Price none = cost(mover, Overlap::none);
+    CHECK(none.times[tensor_core] == Approx(none.times[ici_0]));
+    CHECK(none.times[ici_0] == cost(mover, Overlap::xla).times[ici_0]);
+    const Price ideal = cost(mover, Overlap::ideal);
+    CHECK(ideal.times[ici_0] == Approx(one_way / 2));
+    CHECK(ideal.times[tensor_core] == 0);
+  }
+  // A line has one way only.
+  machine = links_only({line(0, 8)});
+  CHECK(cost(Mover::stepwise, Overlap::xla).times[ici_0] ==
+        cost(Mover::fused, Overlap::xla).times[ici_0]);
 }

@@ -24,6 +24,7 @@ inline Machine toy_machine(std::vector<PhysicalPart> parts = {{0, 4, 1, true}}) 
   machine.hop_latency = Picoseconds(1000);
   machine.physical_axes = 3;
   machine.mesh_axes.push_back({"fsdp", std::move(parts)});
+  machine.software.overlap = Overlap::ideal;
   return machine;
 }
 

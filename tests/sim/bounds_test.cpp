@@ -258,3 +258,28 @@ TEST_CASE("the same program gives the same bytes", "[sim][bounds]") {
     }
   }
 }
+
+TEST_CASE("no overlap is never faster than XLA's, nor that than ideal overlap", "[sim][overlap]") {
+  for (const Words& words : plans()) {
+    INFO(words[0]);
+    const Plan plan = plan_of(words);
+    const StepProgram program = lower(plan, Prefetch::kernel);
+    Machine machine = machine_of(plan);
+    for (const Mover mover : {Mover::stepwise, Mover::fused, Mover::sparse_core}) {
+      for (const auto& [name, run] : engines) {
+        const auto bounded = [&](Overlap overlap) {
+          machine.software = {mover, mover, mover, overlap};
+          return total(run, program, machine);
+        };
+        const double none = bounded(Overlap::none);
+        // Whatever holds the TensorCore alone adds up.
+        const Needs needs = needs_of(program, machine);
+        const double rounding = 2 * needs.leaves;
+        CHECK(none >= needs.times[tensor_core] - rounding);
+        const double xla = bounded(Overlap::xla);
+        CHECK(none >= xla - rounding);
+        CHECK(xla >= bounded(Overlap::ideal) - rounding);
+      }
+    }
+  }
+}

@@ -28,6 +28,7 @@ Machine uncontended(const Plan& plan) {
   Machine machine = machine_of(plan);
   machine.hbm = BytesPerSecond(infinite);
   machine.hop_latency = Picoseconds(0);
+  machine.software.overlap = Overlap::ideal;
   return machine;
 }
 
