@@ -32,12 +32,13 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
               "shared", input, "shared_out");
 }
 
-void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
-  build.activation("router_logits", build.T(), moe.experts, gate_type(build));
+void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream) {
   build.stage("router");
-  build.linear("router", {moe_block + "gate/kernel"}, {input}, {"router_logits"},
-               {{1, build.T(), build.plan().model.emb_dim, moe.experts}});
+  latent_linear(build, "router", moe_block + "gate/kernel", stream, "router_logits", moe.experts,
+                gate_type(build));
 }
+
+std::int64_t returned_columns(const LayerBuilder& build) { return build.stream_columns(); }
 
 DType gate_type(const LayerBuilder& build) {
   const bool wide = build.plan().model.config.float32_gate_logits;
@@ -89,10 +90,18 @@ void build_activation(LayerBuilder& build, const MoeMlp& moe, const std::string&
 void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
   LayerBuilder::Groups groups = local_experts(build, moe, "wo");
   groups.adds = products.adds;
+  const std::int64_t D = build.plan().model.emb_dim;
   const std::string out = "rows_out" + products.chunk;
+  const std::string sums = build.ways() == 1 ? out : "rows_partial" + products.chunk;
+  build.padded_activation(sums, products.rows.buffer, products.rows.routed, D);
   build.grouped_linear("gmm_down" + products.chunk, {moe_block + "wo"},
-                       "expert_hidden" + products.chunk, {out},
-                       {{1, products.rows.routed, moe.width, build.plan().model.emb_dim}}, groups);
+                       "expert_hidden" + products.chunk, {sums},
+                       {{1, products.rows.routed, moe.width, D}}, groups);
+  // The whole buffer, padding included.
+  if (sums != out)
+    build.transfer("reduce_rows" + products.chunk, CollectiveKind::reduce_scatter,
+                   CollectiveKind::all_gather, build.axes().within,
+                   build.activation_bytes(products.rows.buffer, D), sums, out);
   if (moe.expert_bias)
     build.vector("gmm_down_bias" + products.chunk, {moe_block + "wo_bias"}, {}, {out}, {}, {out});
 }
@@ -105,7 +114,7 @@ void declare_products(LayerBuilder& build, const MoeMlp& moe, const ExpertProduc
   rows("rows_in", build.plan().model.emb_dim);
   rows("expert_up", moe.up_projections * moe.width);
   rows("expert_hidden", moe.width);
-  rows("rows_out", build.plan().model.emb_dim);
+  rows("rows_out", returned_columns(build));
 }
 
 void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {

@@ -2,6 +2,10 @@
 // strategies, one in each source.
 //
 //   n = T k slots of one device     P expert-parallel devices     E / P local experts
+//   X devices of the tensor axis, which have the same tokens and an Xth of each expert's width
+//
+// The tokens come whole to all X; rows after the down-projection are partial sums, which are added
+// up and split by columns (D / X) before they return.
 #pragma once
 
 #include <string>
@@ -26,8 +30,8 @@ void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& m
 // dispatch.
 void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
-// The gate of the device's own tokens, to "router_logits".
-void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+// The gate of the device's own tokens, from the stream `stream` to "router_logits".
+void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream);
 
 // Scores and choices of `tokens` tokens, from "`logits`" to "routing": expert ids and weights.
 // `beside` is read as well, in the forward pass. `chunk` as in ExpertProducts.
@@ -51,6 +55,8 @@ void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts&
 void declare_products(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
 void build_activation(LayerBuilder& build, const MoeMlp& moe, const std::string& chunk);
 void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products);
+// Columns of what the experts return: of "rows_out" and of "routed_out".
+std::int64_t returned_columns(const LayerBuilder& build);
 // How the products of `kernel` ("wi", "wo") are spread.
 LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
                                    const char* kernel);

@@ -39,19 +39,20 @@ class EmbeddingChunks {
     build_activation(build_, moe_, "");
     build_.stage("experts_down");
     build_down(build_, moe_, {rows_, ""});
-    build_.padded_activation("rows_out", rows_.buffer, rows_.moved, D());
+    build_.padded_activation("rows_out", rows_.buffer, rows_.moved, returned());
     build_.stage("unpermute");
     from_experts(build_, "rows_out", "order", "routing", "partial_out",
-                 ring_token_order(build_, rows_, D()));
+                 ring_token_order(build_, rows_, returned()));
     build_.stage("reduce_outputs");
-    build_.forward_beside(collective("reduce_outputs", CollectiveKind::reduce_scatter, D(),
+    build_.forward_beside(collective("reduce_outputs", CollectiveKind::reduce_scatter, returned(),
                                      activations(), {"partial_out"}, {"routed_out"}));
-    build_.backward_beside(collective("gather_gradients", CollectiveKind::all_gather, D(),
+    build_.backward_beside(collective("gather_gradients", CollectiveKind::all_gather, returned(),
                                       activations(), {"d_routed_out"}, {"d_partial_out"}));
   }
 
  private:
   std::int64_t D() const { return build_.plan().model.emb_dim; }
+  std::int64_t returned() const { return returned_columns(build_); }
   DType activations() const { return build_.plan().training.activations; }
   bool chosen_by_scores() const { return moe_.score != MoeMlp::Score::softmax; }
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
@@ -68,8 +69,8 @@ class EmbeddingChunks {
     build_.activation("all_logits", group_tokens_, moe_.experts, gate_type(build_));
     build_.activation("all_scores", group_tokens_, moe_.experts, gate_type(build_));
     build_.activation("all_ids", group_tokens_, 1, DType::int32);
-    build_.activation("partial_out", group_tokens_, D());
-    build_.activation("routed_out", build_.T(), D());
+    build_.activation("partial_out", group_tokens_, returned());
+    build_.activation("routed_out", build_.T(), returned());
   }
 
   OpTemplate collective(std::string name, CollectiveKind kind, std::int64_t columns, DType type,

@@ -10,8 +10,9 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   const ExpertRows counts = ragged_rows(build, moe, build.T());
   const auto [n, routed, R, moved] = counts;
   const std::vector<std::string> axes{"expert"};
-  const Bytes rows = Bytes(checked_multiply(n, D, "routed rows")) *
-                     element_bytes(build.plan().training.activations);
+  const std::int64_t returned = returned_columns(build);
+  const Bytes rows = build.activation_bytes(n, D);
+  const Bytes rows_back = build.activation_bytes(n, returned);
   build_choice(build, moe, build.T(), "router_logits");
   build.activation("sent", n, D);
   build.padded_activation("received", R, moved, D);
@@ -37,19 +38,19 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   sort_keys(build, "expert_counts", moved, "local_order");
   sort_rows(build, "local_sort", "received", "local_order", "rows_in");
   build_experts(build, moe, {counts, ""});
-  build.padded_activation("rows_out", R, moved, D);
-  build.padded_activation("rows_sorted_back", R, moved, D);
-  build.activation("returned", n, D);
-  build.activation("routed_out", build.T(), D);
+  build.padded_activation("rows_out", R, moved, returned);
+  build.padded_activation("rows_sorted_back", R, moved, returned);
+  build.activation("returned", n, returned);
+  build.activation("routed_out", build.T(), returned);
   build.stage("local_unpermute");
   sort_rows(build, "local_unsort", "rows_out", "local_order", "rows_sorted_back");
   build.stage("combine");
-  build.forward_beside(build.collective("combine", CollectiveKind::all_to_all, axes, rows,
+  build.forward_beside(build.collective("combine", CollectiveKind::all_to_all, axes, rows_back,
                                         {"rows_sorted_back"}, {"returned"}));
-  build.backward_beside(build.collective("combine_back", CollectiveKind::all_to_all, axes, rows,
-                                         {"d_returned"}, {"d_rows_sorted_back"}));
+  build.backward_beside(build.collective("combine_back", CollectiveKind::all_to_all, axes,
+                                         rows_back, {"d_returned"}, {"d_rows_sorted_back"}));
   build.stage("unpermute");
-  from_experts(build, "returned", "order", "routing", "routed_out", {n, D});
+  from_experts(build, "returned", "order", "routing", "routed_out", {n, returned});
 }
 
 }  // namespace meshsim

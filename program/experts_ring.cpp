@@ -29,7 +29,7 @@ class Ring {
     tokens_ = build.T() / chunks_;
     group_tokens_ = checked_multiply(build.plan().mesh.size("expert"), tokens_, "group's tokens");
     rows_ = ring_rows(build, moe, tokens_);
-    build.activation("routed_out", build.T(), D());
+    build.activation("routed_out", build.T(), returned());
     for (std::int64_t c = 0; c < chunks_; ++c) declare(c);
   }
 
@@ -60,9 +60,12 @@ class Ring {
 
  private:
   std::int64_t D() const { return build_.plan().model.emb_dim; }
+  std::int64_t returned() const { return returned_columns(build_); }
   bool in_chunks() const { return chunks_ > 1; }
   bool chosen_by_scores() const { return moe_.score != MoeMlp::Score::softmax; }
-  TokenOrder token_order() const { return ring_token_order(build_, rows_, D()); }
+  TokenOrder token_order(std::int64_t columns) const {
+    return ring_token_order(build_, rows_, columns);
+  }
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
 
   // "@2" of what chunk 2 has to itself, and of what it shares with every other chunk.
@@ -79,7 +82,7 @@ class Ring {
     if (chosen_by_scores())
       build_.activation(turn("all_scores", c), group_tokens_, moe_.experts, gate_type(build_));
     if (hashed()) build_.activation(turn("all_ids", c), group_tokens_, 1, DType::int32);
-    build_.activation(turn("partial_out", c), group_tokens_, D());
+    build_.activation(turn("partial_out", c), group_tokens_, returned());
   }
 
   OpTemplate collective(const char* name, std::int64_t c, CollectiveKind kind, std::int64_t columns,
@@ -142,7 +145,7 @@ class Ring {
     if (in_chunks()) build_.forward_op(own("route", c)).after = {own(last_gather, c)};
     sort_keys(build_, own("routing", c), group_tokens_ * moe_.top_k, own("order", c));
     build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
-    to_experts(build_, turn("all_tokens", c), own("order", c), own("rows_in", c), token_order(),
+    to_experts(build_, turn("all_tokens", c), own("order", c), own("rows_in", c), token_order(D()),
                tag(c));
     // The buffer of its result is free when the chunk before the last in this pass has returned.
     if (c + 2 < chunks_)
@@ -152,23 +155,23 @@ class Ring {
   void experts(std::int64_t c) {
     // The backward pass begins with the last chunk, whose gradients are the first.
     build_experts(build_, moe_, {rows_, tag(c), c + 1 < chunks_, in_chunks()});
-    build_.padded_activation(own("rows_out", c), rows_.buffer, rows_.moved, D());
+    build_.padded_activation(own("rows_out", c), rows_.buffer, rows_.moved, returned());
   }
 
   void unpermute(std::int64_t c) {
     from_experts(build_, own("rows_out", c), own("order", c), own("routing", c),
-                 turn("partial_out", c), token_order(), tag(c));
+                 turn("partial_out", c), token_order(returned()), tag(c));
     if (in_chunks()) build_.backward_op(own("fan_in_back", c)).after = {own("gather_gradients", c)};
     if (c >= 2) build_.forward_op(own("fan_in", c)).after = {own("reduce_outputs", c - 2)};
   }
 
   void scatter(std::int64_t c) {
     const DType type = build_.plan().training.activations;
-    OpTemplate sums = collective("reduce_outputs", c, CollectiveKind::reduce_scatter, D(), type,
-                                 {turn("partial_out", c)}, {"routed_out"}, scatter_stream);
+    OpTemplate sums = collective("reduce_outputs", c, CollectiveKind::reduce_scatter, returned(),
+                                 type, {turn("partial_out", c)}, {"routed_out"}, scatter_stream);
     OpTemplate gradients =
-        collective("gather_gradients", c, CollectiveKind::all_gather, D(), type, {"d_routed_out"},
-                   {"d_" + turn("partial_out", c)}, gather_stream);
+        collective("gather_gradients", c, CollectiveKind::all_gather, returned(), type,
+                   {"d_routed_out"}, {"d_" + turn("partial_out", c)}, gather_stream);
     if (in_chunks()) sums.after = {own("fan_in", c)};
     if (c + 2 < chunks_) gradients.after = {own("fan_in_back", c + 2)};
     if (c + 1 < chunks_ && barrier_) gradients.after.push_back(own("reduce_logits", c + 1));

@@ -226,7 +226,8 @@ void LayerBuilder::transfer(const std::string& name, CollectiveKind there, Colle
                             const std::vector<std::string>& mesh_axes, Bytes payload,
                             const std::string& from, const std::string& to) {
   forward(collective(name, there, mesh_axes, payload, {from}, {to}));
-  backward(collective(name + "_back", back, mesh_axes, payload, {"d_" + to}, {"d_" + from}));
+  backward(
+      collective(with_suffix(name, "_back"), back, mesh_axes, payload, {"d_" + to}, {"d_" + from}));
 }
 
 Bytes LayerBuilder::activation_bytes(std::int64_t rows, std::int64_t columns) const {

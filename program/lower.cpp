@@ -227,7 +227,7 @@ Prefetch furthest_prefetch(const Plan& plan) {
 std::optional<std::string> not_split(const Plan& plan) {
   const ActivationAxes axes = activation_axes(plan);
   const std::int64_t ways = shards(plan.mesh, axes.within);
-  for (const char* logical : {"heads", "q_heads", "kv_heads", "mlp", "vocab"}) {
+  for (const char* logical : {"heads", "q_heads", "kv_heads", "mlp", "mlp_moe", "vocab"}) {
     const std::vector<std::string> one{logical};
     std::vector<std::string> split = plan.rules.resolve(one).front();
     std::erase(split, "fsdp_transpose");  // gathered
@@ -236,7 +236,10 @@ std::optional<std::string> not_split(const Plan& plan) {
                          logical);
   }
   if (ways == 1) return {};
-  if (plan.model.has_experts()) return "mixtures of experts with a tensor degree";
+  if (plan.model.has_experts() && !axes.rows.empty())
+    return "mixtures of experts with a tensor_sequence degree";
+  if (plan.model.has_experts() && !plan.config.boolean("sparse_matmul"))
+    return "the dense path of experts with a tensor degree";
   if (plan.model.hyper_connections) return "hyper-connections with a tensor degree";
   if (local_batch(plan).tokens() % shards(plan.mesh, axes.rows) != 0)
     return "a tensor_sequence degree that does not divide a device's tokens";

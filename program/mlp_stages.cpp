@@ -9,10 +9,11 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) 
     build_dense(build, "mlp/", *dense, "mlp", enter_block(build, stream), "mlp_out");
     return {"mlp_out"};
   }
-  const auto& moe = std::get<MoeMlp>(mlp);
+  MoeMlp moe = std::get<MoeMlp>(mlp);
+  moe.width /= build.ways();
   const ResolvedConfig& config = build.plan().config;
-  const std::string& input = stream;
-  build_router(build, moe, input);
+  build_router(build, moe, stream);
+  const std::string input = enter_block(build, stream);
   if (!config.boolean("sparse_matmul")) {
     build_all_experts(build, moe, input);
   } else if (build.plan().mesh.size("expert") == 1) {

@@ -67,17 +67,22 @@ void stream_norm(LayerBuilder& build, const std::string& name, const Names& weig
 }
 
 void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
-                   const std::string& in, const std::string& out, std::int64_t n) {
+                   const std::string& in, const std::string& out, std::int64_t n,
+                   std::optional<DType> given) {
   const ActivationAxes& axes = build.axes();
   const std::int64_t rows = build.stream_rows();
   const std::string local = axes.rows.empty() ? out : out + "_local";
-  build.activation(out, build.T(), n);
-  build.activation(local, rows, n);
+  const DType type = given.value_or(build.plan().training.activations);
+  build.activation(out, build.T(), n, type);
+  build.activation(local, rows, n, type);
+  const auto bytes = [&](std::int64_t of) {
+    return Bytes(checked_product({of, n, element_bytes(type)}, "latents"));
+  };
   build.linear(name, {weights}, {in}, {local}, {{1, rows, build.stream_columns(), n}});
   // The sums are formed in place, in both passes: the gradient that comes back is that of each
   // device's heads.
   if (!axes.embed.empty()) {
-    const Bytes payload = build.activation_bytes(rows, n);
+    const Bytes payload = bytes(rows);
     build.forward(build.collective(name + "_sum", CollectiveKind::all_reduce, axes.embed, payload,
                                    {local}, {local}));
     build.backward(build.collective(name + "_sum_back", CollectiveKind::all_reduce, axes.embed,
@@ -85,7 +90,7 @@ void latent_linear(LayerBuilder& build, const std::string& name, const std::stri
   }
   if (!axes.rows.empty()) {
     build.transfer(name + "_gather", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
-                   axes.rows, build.activation_bytes(build.T(), n), local, out);
+                   axes.rows, bytes(build.T()), local, out);
   }
 }
 

@@ -15,6 +15,7 @@
 // runs in the order of the layer; with X = 1 nothing is emitted.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "program/layer_builder.hpp"
@@ -42,8 +43,9 @@ void stream_norm(LayerBuilder& build, const std::string& name, const Names& weig
 
 // out [T, n] = in x weights for a stream `in` and few columns n that every one of the X devices
 // needs whole (latents). The contraction runs over the columns that lie here; the partial sums are
-// added up and the tokens gathered.
+// added up and the tokens gathered. `type`: of `out`, if not that of activations.
 void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
-                   const std::string& in, const std::string& out, std::int64_t n);
+                   const std::string& in, const std::string& out, std::int64_t n,
+                   std::optional<DType> type = {});
 
 }  // namespace meshsim
