@@ -22,14 +22,29 @@ std::vector<std::size_t> running_weights(const Stage& stage, const std::vector<b
   return {all.begin(), all.end()};
 }
 
+// Those of `which` that have no copy yet.
+std::vector<std::size_t> missing(const std::vector<std::size_t>& which,
+                                 const std::vector<BufferId>& copies) {
+  std::vector<std::size_t> rest;
+  for (const std::size_t id : which) {
+    if (copies[id] == no_buffer) rest.push_back(id);
+  }
+  return rest;
+}
+
+std::vector<BufferId> none(const Instance& instance) {
+  return std::vector<BufferId>(instance.weights.size(), no_buffer);
+}
+
 }  // namespace
 
 std::vector<ProgramNode> LayerPasses::lay_out(Instance& instance,
                                               const std::vector<std::size_t>& which, Pass pass) {
   std::vector<std::size_t> fresh;
   for (const std::size_t id : which) {
-    // Under Prefetch::kernel every use gathers anew.
-    if (!ahead() || instance.laid_out.insert(id).second) fresh.push_back(id);
+    // Under Prefetch::kernel the copies of the forward pass end with their stage.
+    const bool ends = !ahead() && pass == Pass::forward;
+    if (ends || instance.laid_out.insert(id).second) fresh.push_back(id);
   }
   return emit_.relayout(*instance.layer, fresh, instance.weights, "relayout_weights", pass);
 }
@@ -44,7 +59,8 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   std::vector<ProgramNode> nodes;
   const auto kept = [&](std::size_t s) { return keep == nullptr ? nullptr : &(*keep)[s]; };
   const auto gathered = [&](std::size_t s, std::vector<BufferId>& copies) {
-    return emit_.gather(*instance.layer, running_weights(stages[s], kept(s)), copies, pass);
+    const std::vector<std::size_t> used = running_weights(stages[s], kept(s));
+    return emit_.gather(*instance.layer, missing(used, copies), copies, pass);
   };
   for (std::size_t i = 0; i < running.size(); ++i) {
     const std::size_t s = running[i];
@@ -53,9 +69,10 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
       nodes.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
       continue;
     }
-    // A stage's copies end with the stage: the next use gathers anew.
+    // A stage's copies end with the stage, but for those of a recomputation: its backward pass
+    // uses them again.
     if (i == 0) append(nodes, gathered(s, instance.weights));
-    std::vector<BufferId> next(instance.weights.size(), no_buffer);
+    std::vector<BufferId> next = pass == Pass::recompute ? instance.weights : none(instance);
     std::vector<ProgramNode> beside;
     if (i + 1 < running.size()) beside = gathered(running[i + 1], next);
     std::vector<ProgramNode> stage = lay_out(instance, running_weights(stages[s], kept(s)), pass);
@@ -81,6 +98,7 @@ std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomp
 std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {
   const LayerTemplate& layer = *instance.layer;
   std::vector<ProgramNode> nodes;
+  const bool held = instance.weights != none(instance);  // by the recomputation
   std::vector<std::size_t> pending;  // gradients of the stage before, to be reduced beside this one
   const auto reduced = [&] { return emit_.reduce(layer, pending, instance.gradients, store); };
   for (std::size_t s = layer.stages.size(); s-- > 0;) {
@@ -97,15 +115,16 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
       append(nodes, main_of());
       continue;
     }
-    const bool first = nodes.empty();
-    if (first)
-      append(nodes, emit_.gather(layer, stage.weights(true), instance.weights, Pass::backward));
-    std::vector<BufferId> next(instance.weights.size(), no_buffer);
+    const auto gathered = [&](const Stage& of, std::vector<BufferId>& copies) {
+      return emit_.gather(layer, missing(of.weights(true), copies), copies, Pass::backward);
+    };
+    if (nodes.empty()) append(nodes, gathered(stage, instance.weights));
+    std::vector<BufferId> next = held ? instance.weights : none(instance);
     std::vector<ProgramNode> beside;
     for (std::size_t before = s; before-- > 0;) {
       const Stage& following = layer.stages[before];
       if (following.backward.empty() && following.backward_beside.empty()) continue;
-      beside = emit_.gather(layer, following.weights(true), next, Pass::backward);
+      beside = gathered(following, next);
       break;
     }
     append(beside, reduced());

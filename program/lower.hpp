@@ -10,7 +10,8 @@
 // scheduling boundary; beyond that, memory decides:
 //   layer    the weights of the next layer while this one computes, and the gradients of the last
 //            layer beside it
-//   kernel   the weights of the next stage while this one computes: less memory, less overlap
+//   kernel   the weights of the next stage while this one computes: less memory, less overlap.
+//            Copies end with their stage, but those of a recomputation stay for the backward pass
 #pragma once
 
 #include <optional>
