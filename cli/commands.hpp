@@ -13,6 +13,7 @@ void add_simulate(CLI::App& app, int& result);
 void add_what_if(CLI::App& app, int& result);
 void add_calibrate(CLI::App& app, int& result);
 void add_validate(CLI::App& app, int& result);
+void add_search(CLI::App& app, int& result);
 void add_sweep(CLI::App& app, int& result);
 void add_collective(CLI::App& app, int& result);
 void add_config(CLI::App& app, int& result);

@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
   meshsim::add_what_if(app, result);
   meshsim::add_validate(app, result);
   meshsim::add_calibrate(app, result);
+  meshsim::add_search(app, result);
   meshsim::add_sweep(app, result);
   meshsim::add_collective(app, result);
   meshsim::add_config(app, result);

@@ -39,13 +39,13 @@ std::string row_json(const SweepRow& row) {
   if (outcome.step_time) {
     fmt::format_to(out,
                    ", \"step_time_ps\": {}, \"tokens_per_s_per_device\": {}, "
-                   "\"tokens_per_chip_hour\": {}, \"mfu_ratio\": {}",
+                   "\"tokens_per_chip_hour\": {}, \"mfu_ratio\": {}, \"fit_probability\": {}",
                    outcome.step_time->value(), outcome.tokens_per_s_per_device,
-                   row.tokens_per_chip_hour, outcome.mfu);
+                   row.tokens_per_chip_hour, outcome.mfu, outcome.fit_probability);
   } else {
     text +=
         ", \"step_time_ps\": null, \"tokens_per_s_per_device\": null, "
-        "\"tokens_per_chip_hour\": null, \"mfu_ratio\": null";
+        "\"tokens_per_chip_hour\": null, \"mfu_ratio\": null, \"fit_probability\": null";
   }
   if (outcome.peak) {
     fmt::format_to(out, ", \"peak_bytes\": {}, \"peak_is_least\": {}", outcome.peak->value(),
@@ -57,6 +57,13 @@ std::string row_json(const SweepRow& row) {
     fmt::format_to(out, ", \"chips\": {}", row.chips);
   } else {
     text += ", \"chips\": null";
+  }
+  if (row.upkeep) {
+    fmt::format_to(out, ", \"goodput_ratio\": {}, \"checkpoint_interval_s\": {}",
+                   row.upkeep->goodput, row.upkeep->checkpoint_interval);
+    if (row.upkeep->cost_per_trillion_tokens)
+      fmt::format_to(out, ", \"cost_per_trillion_tokens\": {}",
+                     *row.upkeep->cost_per_trillion_tokens);
   }
   text += ", \"reason\": ";
   if (outcome.reason.empty()) {
@@ -84,19 +91,27 @@ std::string csv_field(std::string text) {
 
 constexpr const char* csv_head =
     "index,plan_hash,verdict,step_time_ps,tokens_per_s_per_device,tokens_per_chip_hour,mfu_ratio,"
-    "peak_bytes,peak_is_least,chips,reason,change,command\n";
+    "fit_probability,"
+    "peak_bytes,peak_is_least,chips,goodput_ratio,checkpoint_interval_s,cost_per_trillion_tokens,"
+    "reason,change,command\n";
 
 std::string row_csv(const SweepRow& row) {
   const SweepOutcome& outcome = row.outcome;
   std::string text = fmt::format("{},{},{},", row.index, row.plan_hash, name(outcome.verdict));
   if (outcome.step_time) {
-    text += fmt::format("{},{},{},{},", outcome.step_time->value(), outcome.tokens_per_s_per_device,
-                        row.tokens_per_chip_hour, outcome.mfu);
+    text +=
+        fmt::format("{},{},{},{},{},", outcome.step_time->value(), outcome.tokens_per_s_per_device,
+                    row.tokens_per_chip_hour, outcome.mfu, outcome.fit_probability);
   } else {
-    text += ",,,,";
+    text += ",,,,,";
   }
   text += outcome.peak ? fmt::format("{},{},", outcome.peak->value(), outcome.peak_is_least) : ",,";
   text += row.chips > 0 ? fmt::format("{},", row.chips) : ",";
+  text += row.upkeep ? fmt::format("{},{},", row.upkeep->goodput, row.upkeep->checkpoint_interval)
+                     : ",,";
+  if (row.upkeep && row.upkeep->cost_per_trillion_tokens)
+    text += fmt::format("{}", *row.upkeep->cost_per_trillion_tokens);
+  text += ",";
   return text + csv_field(outcome.reason) + "," + csv_field(row.change) + "," +
          csv_field(row.command) + "\n";
 }
@@ -137,9 +152,12 @@ std::string summary_json(const SweepSummary& summary, std::string_view indent) {
   const std::string inner = std::string(indent) + "  ";
   return fmt::format(
       "{0}\"counts\": {1},\n{0}\"objectives\": {2},\n{0}\"front\": {3},\n{0}\"top\": {4},\n"
-      "{0}\"best_by_chips\": {5},\n{0}\"rejected\": {6}",
+      "{0}\"best_by_chips\": {5},\n{0}\"fit_probability_wanted\": {6},\n{0}\"fastest\": {7},\n"
+      "{0}\"smallest_slice\": {8},\n{0}\"rejected\": {9}",
       indent, counts_json(summary).dump(), names.dump(), rows_json(summary.front, inner),
-      rows_json(summary.top, inner), rows_json(summary.best_by_chips, inner),
+      rows_json(summary.top, inner), rows_json(summary.best_by_chips, inner), summary.probability,
+      summary.fastest ? row_json(*summary.fastest) : "null",
+      summary.smallest ? row_json(*summary.smallest) : "null",
       rejected_json(summary).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
@@ -152,20 +170,43 @@ Json head_json(const SweepHead& head) {
 
 void append_rows(std::string& text, const char* title, const std::vector<SweepRow>& rows) {
   if (rows.empty()) return;
-  text += fmt::format("\n{}\n{:>6}{:>11}{:>12}{:>9}{:>12}  {}\n", title, "chips", "step",
-                      "tok/s/dev", "MFU", "peak", "change");
+  const bool upkeep = rows.front().upkeep.has_value();
+  const bool priced = upkeep && rows.front().upkeep->cost_per_trillion_tokens.has_value();
+  text += fmt::format("\n{}\n{:>6}{:>11}{:>12}{:>9}{:>12}", title, "chips", "step", "tok/s/dev",
+                      "MFU", "peak");
+  if (upkeep) text += fmt::format("{:>9}{:>12}", "goodput", "ckpt every");
+  if (priced) text += fmt::format("{:>12}", "per 1e12 tok");
+  text += "  change\n";
   for (const SweepRow& row : rows) {
-    text += fmt::format("{:>6}{:>11}{:>12.1f}{:>9}{:>12}  {}\n", row.chips,
+    text += fmt::format("{:>6}{:>11}{:>12.1f}{:>9}{:>12}", row.chips,
                         human(row.outcome.step_time.value_or(Picoseconds(0))),
                         row.outcome.tokens_per_s_per_device,
                         fmt::format("{:.1f} %", 100 * row.outcome.mfu),
-                        in_gib(row.outcome.peak.value_or(Bytes(0))), printable(row.change));
+                        in_gib(row.outcome.peak.value_or(Bytes(0))));
+    if (upkeep)
+      text += fmt::format("{:>9}{:>12}", fmt::format("{:.2f} %", 100 * row.upkeep->goodput),
+                          fmt::format("{:.0f} s", row.upkeep->checkpoint_interval));
+    if (priced) text += fmt::format("{:>12.0f}", *row.upkeep->cost_per_trillion_tokens);
+    text += fmt::format("  {}\n", printable(row.change));
   }
 }
 
+// One line of the list of plans.
+std::string listed(const SweepRow& row) {
+  const SweepOutcome& outcome = row.outcome;
+  const bool timed = outcome.step_time.has_value();
+  std::string text = fmt::format(
+      "{:<13}{:>7}{:>11}{:>12}{:>8}  {}", name(outcome.verdict), row.chips,
+      timed ? human(*outcome.step_time) : "-", outcome.peak ? in_gib(*outcome.peak) : "-",
+      timed ? fmt::format("{:.3f}", outcome.fit_probability) : "-", printable(row.change));
+  if (outcome.verdict == SweepVerdict::refused || outcome.verdict == SweepVerdict::failed)
+    text += "  (" + printable(outcome.reason) + ")";
+  return text + "\n";
+}
+
 std::string table(const SweepHead& head, const SweepSummary& summary) {
-  std::string text =
-      fmt::format("{}: {} plans ({})\n", printable(head.source), summary.plans, head.fidelity);
+  std::string text = fmt::format("{}{}: {} plans ({})\n", head.list_plans ? "\n" : "",
+                                 printable(head.source), summary.plans, head.fidelity);
   for (const auto& [verdict, count] : summary.verdicts)
     text += fmt::format("  {:<14}{:>10}\n", name(verdict), count);
   append_rows(text, "best plan of each size, by tokens per chip-hour", summary.best_by_chips);
@@ -190,11 +231,16 @@ std::string table(const SweepHead& head, const SweepSummary& summary) {
                           printable(rejected["example"].get<std::string>()));
     }
   }
-  if (!summary.top.empty()) {
-    text += fmt::format("\nbest: {}\n", printable(summary.top.front().command));
-  } else {
-    text += "\nNO PLAN FITS\n";
+  if (summary.top.empty()) return text + "\nNO PLAN FITS\n";
+  if (!summary.fastest) {
+    return text + fmt::format("\nNO PLAN FITS WITH p >= {}; the best that should fit:\n  {}\n",
+                              summary.probability, printable(summary.top.front().command));
   }
+  text += fmt::format("\nfastest plan that fits with p >= {}:\n  {}\n", summary.probability,
+                      printable(summary.fastest->command));
+  if (summary.smallest->index != summary.fastest->index)
+    text += fmt::format("smallest slice ({} chips):\n  {}\n", summary.smallest->chips,
+                        printable(summary.smallest->command));
   return text;
 }
 
@@ -222,7 +268,10 @@ SweepForm sweep_form(const std::string& name) {
 
 std::string sweep_head(SweepForm form, const SweepHead& head) {
   switch (form) {
-    case SweepForm::table: return "";
+    case SweepForm::table:
+      return head.list_plans ? fmt::format("{:<13}{:>7}{:>11}{:>12}{:>8}  {}\n", "verdict", "chips",
+                                           "step", "peak", "p", "plan")
+                             : "";
     case SweepForm::csv: return csv_head;
     case SweepForm::jsonl: {
       Json json = head_json(head);
@@ -236,9 +285,9 @@ std::string sweep_head(SweepForm form, const SweepHead& head) {
   return text + ",\n  \"plans\": [";
 }
 
-std::string sweep_row(SweepForm form, const SweepRow& row, bool first) {
+std::string sweep_row(SweepForm form, const SweepHead& head, const SweepRow& row, bool first) {
   switch (form) {
-    case SweepForm::table: return "";
+    case SweepForm::table: return head.list_plans ? listed(row) : "";
     case SweepForm::csv: return row_csv(row);
     case SweepForm::jsonl: return "{\"record\": \"plan\", " + row_json(row).substr(1) + "\n";
     case SweepForm::json: break;

@@ -25,6 +25,7 @@ struct SweepOutcome {
   double tokens_per_s_per_device = 0;  // with step_time
   double mfu = 0;                      // with step_time
   std::optional<Bytes> peak;
+  double fit_probability = 0;  // with step_time
   bool peak_is_least = false;  // the plan needs at least this: it was not looked at any further
   std::string reason;          // of a plan that does not fit, is refused or failed
   std::string cause;           // the class of the reason: what rejected[] counts
@@ -36,6 +37,13 @@ struct SweepRow {
   std::int64_t chips = 0;
   double tokens_per_chip_hour = 0;  // with step_time
   SweepOutcome outcome;
+  // What failures and prices make of it, where they are known.
+  struct Upkeep {
+    double goodput = 0;                              // useful time over time
+    double checkpoint_interval = 0;                  // seconds
+    std::optional<double> cost_per_trillion_tokens;  // in the currency of the price
+  };
+  std::optional<Upkeep> upkeep;
   std::string change;   // "key=value ..." of the axes
   std::string command;  // to be pasted
 };
@@ -47,6 +55,10 @@ struct SweepSummary {
   std::vector<SweepRow> front;  // no plan that fits is at least as good in all objectives
   std::vector<SweepRow> top;    // by tokens per chip-hour, then by index
   std::vector<SweepRow> best_by_chips;
+  // Of the plans that fit with a probability of at least `probability`: the one with the most
+  // tokens per chip-hour, and the best of those with the fewest chips.
+  double probability = 0;
+  std::optional<SweepRow> fastest, smallest;
   struct Rejected {
     std::int64_t count = 0;
     std::string example;  // the reason of the first
@@ -58,6 +70,7 @@ struct SweepHead {
   std::string source;  // the file of the space
   std::string fidelity;
   std::int64_t axes = 0;
+  bool list_plans = false;  // in the table too
   Json provenance;
 };
 
@@ -67,7 +80,7 @@ SweepForm sweep_form(const std::string& name);
 
 std::string sweep_head(SweepForm form, const SweepHead& head);
 // `first`: of the report.
-std::string sweep_row(SweepForm form, const SweepRow& row, bool first);
+std::string sweep_row(SweepForm form, const SweepHead& head, const SweepRow& row, bool first);
 std::string sweep_tail(SweepForm form, const SweepHead& head, const SweepSummary& summary);
 
 }  // namespace meshsim

@@ -29,16 +29,6 @@ Node own_value(const std::string& text) {
   return value;
 }
 
-// A word for a shell: quoted where it needs to be.
-std::string quoted_word(const std::string& word) {
-  constexpr std::string_view plain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=/:,@%";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 // The flags of what MaxText has no key for.
 std::string own_flags(const PlanRequest& request) {
   std::string text;
@@ -56,6 +46,15 @@ std::string own_flags(const PlanRequest& request) {
 }
 
 }  // namespace
+
+std::string quoted_word(const std::string& word) {
+  constexpr std::string_view plain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=/:,@%";
+  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
 
 std::string change_text(const Change& change) {
   std::string text;

@@ -18,6 +18,9 @@ std::string change_text(const Change& change);
 // `request` with the keys of `change` set on the command line, wherever they were set before.
 PlanRequest changed(PlanRequest request, const Change& change);
 
+// `word` for a shell: quoted where it needs to be.
+std::string quoted_word(const std::string& word);
+
 // The command line of `request`, to be pasted.
 std::string command_of(const PlanRequest& request, const std::string& command);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "plans/config_hash.hpp"
+#include "studies/fit_probability.hpp"
 #include "studies/sweep/sweep.hpp"
 #include "units/error.hpp"
 #include "units/print.hpp"
@@ -50,6 +51,7 @@ SweepOutcome outcome_of(const Answer& answer) {
   outcome.step_time = answer.step_time;
   outcome.tokens_per_s_per_device = answer.tokens_per_s_per_device;
   outcome.mfu = answer.mfu;
+  outcome.fit_probability = fit_probability(answer);
   return outcome;
 }
 

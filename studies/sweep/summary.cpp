@@ -48,6 +48,13 @@ void Summary::add(const SweepRow& row) {
   front_.add(row);
   const auto [best, fresh] = best_by_chips_.emplace(row.chips, row);
   if (!fresh && better(row, best->second)) best->second = row;
+  if (row.outcome.fit_probability >= summary_.probability) {
+    if (!summary_.fastest || better(row, *summary_.fastest)) summary_.fastest = row;
+    std::optional<SweepRow>& smallest = summary_.smallest;
+    if (!smallest || row.chips < smallest->chips ||
+        (row.chips == smallest->chips && better(row, *smallest)))
+      smallest = row;
+  }
   std::vector<SweepRow>& top = summary_.top;
   if (top_ == 0 || (top.size() == top_ && !better(row, top.back()))) return;
   top.insert(std::upper_bound(top.begin(), top.end(), row, better), row);

@@ -24,7 +24,8 @@ class ParetoFront {
 
 class Summary {
  public:
-  explicit Summary(std::size_t top) : top_(top) {}
+  // `probability`: see SweepSummary.
+  Summary(std::size_t top, double probability) : top_(top) { summary_.probability = probability; }
 
   void add(const SweepRow& row);
   const SweepRow* best() const { return summary_.top.empty() ? nullptr : &summary_.top.front(); }

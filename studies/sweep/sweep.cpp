@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,12 +20,14 @@ namespace meshsim {
 namespace {
 
 constexpr std::size_t block_size = 16;        // plans; small, so that an interrupt is soon heard
+constexpr std::int64_t longest_list = 200;    // of plans in a table
 constexpr std::size_t blocks_per_thread = 8;  // in flight
 
 struct Block {
   std::int64_t first = 0;  // index of its first plan
   std::vector<Choice> choices;
-  std::vector<std::int64_t> chips, devices;
+  std::vector<std::int64_t> chips, slices, devices;
+  std::vector<std::optional<Judgement>> known;  // by the store
   std::vector<SweepRow> rows;
   std::vector<std::string> texts;
 };
@@ -36,18 +40,42 @@ std::int64_t count_plans(const SweepSpace& space) {
 }
 
 // One plan that cannot be judged is a failed row; without memory there is no sweep.
-PlanJudge::Judgement judged(PlanJudge& judge, const Change& change) {
+Judgement judged(PlanJudge& judge, const Change& change) {
   try {
     return judge.judge(change);
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    PlanJudge::Judgement judgement;
+    Judgement judgement;
     judgement.outcome.reason = error.what();
     judgement.outcome.cause = fmt::format("failed: {}", error.what());
     return judgement;
   }
 }
+
+// Brings what one thread has judged to the store: together, but soon.
+class Keeper {
+ public:
+  explicit Keeper(SweepStore* store) : store_(store) {}
+
+  void keep(StoredPlan plan) {
+    if (store_ == nullptr) return;
+    plans_.push_back(std::move(plan));
+    constexpr auto soon = std::chrono::milliseconds(100);
+    if (std::chrono::steady_clock::now() - last_ > soon) put();
+  }
+
+  void put() {
+    if (store_ != nullptr) store_->put(plans_);
+    plans_.clear();
+    last_ = std::chrono::steady_clock::now();
+  }
+
+ private:
+  SweepStore* store_;
+  std::vector<StoredPlan> plans_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
 
 class Sweep {
  public:
@@ -57,19 +85,19 @@ class Sweep {
         hooks_(hooks),
         total_(count_plans(space)),
         plans_(space),
-        summary_(options.top),
+        summary_(options.top, options.probability),
         judges_([this] {
           return hooks_.judge ? hooks_.judge() : make_judge(space_, options_.fidelity);
         }) {}
 
   SweepResult run() {
-    const SweepHead head{space_.source, std::string(name(options_.fidelity)),
-                         static_cast<std::int64_t>(space_.axes.size()),
-                         provenance(plans_.base_config())};
-    hooks_.write(sweep_head(options_.form, head));
+    head_ = {space_.source, std::string(name(options_.fidelity)),
+             static_cast<std::int64_t>(space_.axes.size()),
+             options_.list_plans && total_ <= longest_list, provenance(plans_.base_config())};
+    hooks_.write(sweep_head(options_.form, head_));
     walk();
-    SweepResult result{summary_.result(), interrupted_};
-    if (!interrupted_) hooks_.write(sweep_tail(options_.form, head, result.summary));
+    SweepResult result{summary_.result(), interrupted_, total_};
+    if (!interrupted_) hooks_.write(sweep_tail(options_.form, head_, result.summary));
     return result;
   }
 
@@ -100,35 +128,74 @@ class Sweep {
     while (!stopped() && block->choices.size() < block_size && plans_.next()) {
       block->choices.push_back(plans_.choice());
       block->chips.push_back(plans_.machine().chips);
+      block->slices.push_back(plans_.machine().slices);
       block->devices.push_back(plans_.machine().devices);
+      block->known.push_back(
+          known(block->first + static_cast<std::int64_t>(block->choices.size()) - 1));
     }
     taken_ += static_cast<std::int64_t>(block->choices.size());
     if (block->choices.empty()) control.stop();
     return block;
   }
 
+  std::optional<Judgement> known(std::int64_t index) {
+    if (hooks_.store == nullptr) return std::nullopt;
+    const StoredPlan* const stored = hooks_.store->at_or_after(index);
+    if (stored == nullptr || stored->index != index) return std::nullopt;
+    return stored->judgement;
+  }
+
   std::shared_ptr<Block> evaluated(std::shared_ptr<Block> block) {
     std::unique_ptr<PlanJudge>& judge = judges_.local();
+    Keeper keeper(hooks_.store);
     for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
       const Change change = change_of(space_, block->choices[i]);
-      PlanJudge::Judgement judgement = judged(*judge, change);
       SweepRow row;
       row.index = block->first + static_cast<std::int64_t>(i);
+      Judgement judgement;
+      if (block->known[i]) {
+        judgement = std::move(*block->known[i]);
+      } else {
+        judgement = judged(*judge, change);
+        keeper.keep({row.index, judgement});
+      }
       row.plan_hash = std::move(judgement.plan_hash);
       row.chips = block->chips[i];
       row.outcome = std::move(judgement.outcome);
-      if (row.outcome.step_time && row.chips > 0) {
-        constexpr double seconds_per_hour = 3600;
-        row.tokens_per_chip_hour = row.outcome.tokens_per_s_per_device * seconds_per_hour *
-                                   static_cast<double>(block->devices[i]) /
-                                   static_cast<double>(row.chips);
-      }
+      if (row.outcome.step_time && row.chips > 0)
+        add_upkeep(row, block->chips[i] / std::max<std::int64_t>(1, block->slices[i]),
+                   block->devices[i]);
       row.change = change_text(change);
       row.command = command_of(changed(space_.base, change), "simulate");
-      block->texts.push_back(sweep_row(options_.form, row, row.index == 0));
+      block->texts.push_back(sweep_row(options_.form, head_, row, row.index == 0));
       block->rows.push_back(std::move(row));
     }
+    keeper.put();
     return block;
+  }
+
+  // Tokens per chip-hour of a job that runs; with failures, of one that also restarts. Spare slices
+  // are paid for.
+  void add_upkeep(SweepRow& row, std::int64_t chips_per_slice, std::int64_t devices) const {
+    constexpr double seconds_per_hour = 3600;
+    constexpr double trillion = 1e12;
+    const double chips = static_cast<double>(row.chips);
+    row.tokens_per_chip_hour = row.outcome.tokens_per_s_per_device * seconds_per_hour *
+                               static_cast<double>(devices) / chips;
+    if (!options_.reliability && !options_.price_per_chip_hour) return;
+    SweepRow::Upkeep upkeep{1, 0, {}};
+    double paid = 1;  // chips, over those that compute
+    if (options_.reliability) {
+      const Goodput good = goodput(*options_.reliability, row.chips);
+      upkeep.goodput = good.ratio;
+      upkeep.checkpoint_interval = good.interval;
+      paid += static_cast<double>(options_.reliability->spare_slices * chips_per_slice) / chips;
+    }
+    row.tokens_per_chip_hour *= upkeep.goodput / paid;
+    if (options_.price_per_chip_hour)
+      upkeep.cost_per_trillion_tokens =
+          *options_.price_per_chip_hour * trillion / row.tokens_per_chip_hour;
+    row.upkeep = upkeep;
   }
 
   void hand_on(const Block& block) {
@@ -153,6 +220,7 @@ class Sweep {
   const SweepOptions& options_;
   const SweepHooks& hooks_;
   std::int64_t total_;
+  SweepHead head_;
   Enumeration plans_;
   Summary summary_;
   oneapi::tbb::enumerable_thread_specific<std::unique_ptr<PlanJudge>> judges_;

@@ -3,19 +3,23 @@
 // Blocks of plans flow through a pipeline: taken from the enumeration one after the other,
 // evaluated and written as text by whichever thread is free, handed on in order. So memory holds a
 // few blocks whatever the number of plans, and what is handed on does not depend on the number of
-// threads.
+// threads, nor on how much of it a store knew before.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "reports/sweep_report.hpp"
 #include "sim/evaluator.hpp"
+#include "studies/goodput.hpp"
 #include "studies/sweep/enumeration.hpp"
+#include "studies/sweep/judgement.hpp"
 #include "studies/sweep/space.hpp"
+#include "studies/sweep/store.hpp"
 
 namespace meshsim {
 
@@ -23,10 +27,6 @@ namespace meshsim {
 class PlanJudge {
  public:
   virtual ~PlanJudge() = default;
-  struct Judgement {
-    SweepOutcome outcome;
-    std::string plan_hash;
-  };
   // What it throws makes the plan a failed one, but for std::bad_alloc, which ends the sweep.
   virtual Judgement judge(const Change& change) = 0;
 };
@@ -39,6 +39,10 @@ struct SweepOptions {
   int threads = 1;
   std::size_t top = 10;
   SweepForm form = SweepForm::table;
+  double probability = 0.95;  // that the fastest plan and that on the smallest slice fit
+  bool list_plans = false;    // in the table too
+  std::optional<Reliability> reliability;     // goodput of every plan
+  std::optional<double> price_per_chip_hour;  // cost of its tokens
 };
 
 struct SweepProgress {
@@ -53,11 +57,14 @@ struct SweepHooks {
   std::function<bool()> stop = [] { return false; };        // whether to end early
   std::function<void(const SweepProgress&)> progress = {};  // after each block, if set
   std::function<std::unique_ptr<PlanJudge>()> judge = {};   // default: make_judge
+  // What it holds is not judged again, and what is judged is put into it. nullptr: no store.
+  SweepStore* store = nullptr;
 };
 
 struct SweepResult {
   SweepSummary summary;
   bool interrupted = false;  // by hooks.stop: the report is not complete
+  std::int64_t total = 0;    // plans of the space
 };
 
 // Throws Error as Enumeration does, and what hooks.write throws.

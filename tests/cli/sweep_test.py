@@ -1,11 +1,18 @@
 """A space of plans: every row is what simulate says of its command."""
 
+import contextlib
 import csv
 import io
 import json
+import resource
 import shlex
+import signal
+import sqlite3
+import subprocess
+import time
 
-from command_line import DATA, DONE, INVALID, IO, USAGE, CommandLine
+import command_line
+from command_line import DATA, DONE, FLASH, INTERRUPTED, INVALID, IO, USAGE, CommandLine
 
 # 16 plans: some fit, some do not, some are refused.
 SPACE = (DATA / "sweep" / "flash.yml").read_text(encoding="utf-8")
@@ -60,7 +67,7 @@ class Sweep(CommandLine):
         self.assertEqual([line["record"] for line in lines], ["head", *["plan"] * 16, "summary"])
         self.assertEqual([line["plan_hash"] for line in lines[1:-1]],
                          [p["plan_hash"] for p in plans])
-        self.assertIn("best: meshsim simulate", self.sweep().out)
+        self.assertIn("fastest plan that fits with p >= 0.95:\n  meshsim simulate", self.sweep().out)
 
     def test_bytes_do_not_depend_on_threads(self):
         for form in ("table", "json", "jsonl", "csv"):
@@ -97,3 +104,192 @@ class Sweep(CommandLine):
         self.assertEqual((last["done"], last["total"]), (16, 16))
         self.assertEqual(last["left_s"], 0)
         self.assertGreater(last["best"]["step_time_ps"], 0)
+
+
+# 512 plans, of which every one is priced.
+LONG = """
+base:
+  model_name: deepseek4-284b
+  attention: dot_product
+  weight_dtype: bfloat16
+  compile_topology: v5p-512
+axes:
+  max_target_length: [1024, 2048, 3072, 4096]
+  per_device_batch_size: [1, 2]
+  wi_tile_fwd_batch_seq: [128, 256, 512, 1024]
+  num_vocab_tiling: [1, 4]
+  gradient_accumulation_steps: [1, 2]
+  remat_policy: [full, save_out_proj]
+  opt_type: [adamw, sgd]
+"""
+
+
+class Interrupted(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.space = self.file("space.yml", LONG)
+        self.store = str(self.folder / "store.db")
+
+    def start(self, *words):
+        return subprocess.Popen(
+            [command_line.PROGRAM, "sweep", self.space, "-o", "jsonl", "--progress", "json", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def stored(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
+            return store.execute("SELECT count(*) FROM plans").fetchone()[0]
+
+    report = ""  # of an uninterrupted sweep
+
+    def whole(self):
+        if not Interrupted.report:
+            done = self.run_words(["sweep", self.space, "-o", "jsonl"])
+            self.assertEqual(done.code, DONE, done.err)
+            Interrupted.report = done.out
+        # The path of the space differs from test to test.
+        old = json.loads(Interrupted.report.splitlines()[0])["space"]["source"]
+        return Interrupted.report.replace(old, self.space)
+
+    def wait_for_progress(self, sweep, lines):
+        """Its first line comes with the first plans, the next ones four times a second."""
+        for _ in range(lines):
+            sweep.stderr.readline()
+
+    def test_kill_at_several_moments_then_resume(self):
+        whole = self.whole()
+        for lines in (0, 1, 3):
+            killed = self.start("--store", self.store, "--resume")
+            self.wait_for_progress(killed, lines)
+            killed.kill()
+            killed.communicate()
+        done = self.run_words(["sweep", self.space, "-o", "jsonl", "--store", self.store,
+                               "--resume", "--threads", "1"])
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertEqual(done.out, whole)
+        self.assertEqual(self.stored(), 512)
+        # All of it is known now: the same bytes, and none of it is computed again.
+        again = self.run_words(["sweep", self.space, "-o", "jsonl", "--store", self.store,
+                                "--resume"])
+        self.assertEqual(again.out, whole)
+
+    def test_an_interrupt_stops_within_a_second_and_says_how_to_go_on(self):
+        whole = self.whole()
+        sweep = self.start("--store", self.store)
+        self.wait_for_progress(sweep, 1)
+        asked = time.monotonic()
+        sweep.send_signal(signal.SIGINT)
+        out, messages = sweep.communicate()
+        self.assertEqual((sweep.returncode, out), (INTERRUPTED, ""), messages)
+        self.assertLess(time.monotonic() - asked, 1)
+        command = shlex.split(messages.splitlines()[-1])
+        self.assertEqual(command[0], "meshsim")
+        self.assertIn("--resume", command)
+        done = self.run_words(command[1:])
+        self.assertEqual((done.code, done.out), (DONE, whole), done.err)
+
+    def test_another_configuration_is_refused_with_the_difference(self):
+        small = self.file("small.yml", SPACE)
+        self.assertEqual(self.run_words(["sweep", small, "--store", self.store]).code, DONE)
+        other = self.file("other.yml", SPACE.replace("[1, 4]", "[1, 2]"))
+        done = self.run_words(["sweep", other, "--store", self.store, "--resume"])
+        self.assertEqual((done.code, done.out), (INVALID, ""))
+        self.assertIn("axes.per_device_batch_size", done.err)
+        # Without --resume the plans that it holds are not thrown away.
+        self.assertEqual(self.run_words(["sweep", small, "--store", self.store]).code, INVALID)
+        self.assertEqual(self.stored(), 16)
+        self.assertEqual(self.run_words(["sweep", small, "--resume"]).code, USAGE)
+
+    def test_a_locked_store_and_a_full_disk(self):
+        first = self.start("--store", self.store)
+        self.wait_for_progress(first, 1)
+        second = self.run_words(["sweep", self.space, "--store", self.store, "--resume"])
+        self.assertEqual((second.code, second.out), (IO, ""))
+        self.assertIn("is locked", second.err)
+        first.kill()
+        first.communicate()
+        kept = self.stored()
+
+        def small_disk():  # files may not grow beyond 256 KiB
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))
+
+        full = subprocess.run(
+            [command_line.PROGRAM, "sweep", self.space, "--store", self.store, "--resume"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=small_disk,
+            check=False)
+        self.assertEqual((full.returncode, full.stdout), (IO, ""), full.stderr)
+        self.assertIn(self.store, full.stderr)
+        self.assertGreaterEqual(self.stored(), kept)
+        done = self.run_words(["sweep", self.space, "-o", "jsonl", "--store", self.store,
+                               "--resume"])
+        self.assertEqual((done.code, done.out), (DONE, self.whole()), done.err)
+
+
+class Search(CommandLine):
+    # MaxText's estimator walks remat policies and batch sizes and compiles each.
+    ESTIMATED = (
+        "model_name=deepseek3-671b compile_topology=v5p-1024 per_device_batch_size=2 "
+        "max_target_length=8192 remat_policy=custom decoder_layer_input=offload "
+        "ici_fsdp_parallelism=-1 attention=flash",
+        "model_name=llama3.1-405b compile_topology=v5p-1024 per_device_batch_size=1 "
+        "max_target_length=8192 ici_context_parallelism=4 ici_fsdp_parallelism=-1 "
+        "allow_split_physical_axes=true attention=flash",
+    )
+
+    def test_what_the_estimator_would_compile_and_a_plan_that_fit_confirms(self):
+        for words in self.ESTIMATED:
+            stated = words.split()
+            done = self.run_words(["search", *stated, "-o", "json"])
+            self.assertEqual(done.code, DONE, done.err)
+            report = done.json()
+            self.assertGreater(len(report["plans"]), 10)
+            for plan in report["plans"]:  # what is stated stays
+                for word in stated:
+                    self.assertIn(word, shlex.split(plan["command"]))
+            fastest = report["fastest"]
+            self.assertGreaterEqual(fastest["fit_probability"], 0.95)
+            sure = [p for p in report["plans"]
+                    if p["verdict"] == "fits" and p["fit_probability"] >= 0.95]
+            self.assertEqual(min(p["step_time_ps"] for p in sure), fastest["step_time_ps"])
+            confirmed = self.run_words(["fit", *shlex.split(fastest["command"])[2:], "-o", "json"])
+            self.assertEqual(confirmed.code, DONE, confirmed.err)
+            self.assertEqual(confirmed.json()["step_time_ps"], fastest["step_time_ps"])
+            # The table lists the probes.
+            table = self.run_words(["search", *stated]).out
+            for plan in report["plans"]:
+                self.assertIn(plan["change"], table)
+
+    def test_what_is_left_open_is_searched(self):
+        done = self.run_words(["search", "model_name=llama3.1-8b", "compile_topology=v5p-16",
+                               "attention=flash", "remat_policy=full", "max_target_length=2048",
+                               "-o", "json"])
+        self.assertEqual(done.code, DONE, done.err)
+        report = done.json()
+        # 8 chips: context x tensor in {1, 2, 4, 8}^2 with a product of at most 8, which are
+        # 4 + 3 + 2 + 1 = 10 meshes; batches of 1, 2, 4, 8, 16.
+        self.assertEqual(len(report["plans"]), 50)
+        self.assertEqual(report["smallest_slice"]["chips"], 8)
+
+    def test_goodput_and_prices_of_every_plan(self):
+        words = [*FLASH, "ici_fsdp_parallelism=-1", "use_ring_of_experts=false",
+                 "remat_policy=full", "weight_dtype=bfloat16"]
+        plain = self.run_words(["search", *words, "-o", "json"]).json()["fastest"]
+        self.assertNotIn("goodput_ratio", plain)
+        report = self.run_words(["search", *words, "--mtbf-per-chip", "50000h",
+                                 "--checkpoint-time", "30s", "--restart-time", "5min",
+                                 "--price-per-chip-hour", "2", "-o", "json"]).json()
+        fastest = report["fastest"]
+        self.assertEqual(fastest["plan_hash"], plain["plan_hash"])
+        # 256 chips fail every 50,000 h / 256 = 703,125 s; Young: sqrt(2 x 30 x 703,125) = 6,495 s.
+        self.assertAlmostEqual(fastest["checkpoint_interval_s"], 6495, delta=6495 * 0.01)
+        # A checkpoint costs 30/6,495 = 0.46 %, work thrown away 3,248/703,125 = 0.46 %, restarts
+        # 300/703,125 = 0.04 %.
+        self.assertAlmostEqual(fastest["goodput_ratio"], 1 - 0.0046 - 0.0046 - 0.0004, delta=1e-3)
+        self.assertAlmostEqual(fastest["tokens_per_chip_hour"] / plain["tokens_per_chip_hour"],
+                               fastest["goodput_ratio"])
+        self.assertAlmostEqual(fastest["cost_per_trillion_tokens"],
+                               2e12 / fastest["tokens_per_chip_hour"], delta=1)
+        for bad in (["--mtbf-per-chip", "50000"], ["--checkpoint-time", "30s"],
+                    ["--mtbf-per-chip", "0h", "--checkpoint-time", "30s"],
+                    ["--mtbf-per-chip", "1h"], ["--price-per-chip-hour", "nan"]):
+            self.assertEqual(self.run_words(["search", *words, *bad]).code, USAGE, bad)

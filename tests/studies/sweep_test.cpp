@@ -64,6 +64,7 @@ SweepRow random_row(std::mt19937& random, std::int64_t index) {
   row.outcome.step_time = Picoseconds(static_cast<std::int64_t>(1 + random() % 12));
   row.outcome.peak = Bytes(static_cast<std::int64_t>(random() % 12));
   row.tokens_per_chip_hour = static_cast<double>(random() % 12);
+  row.outcome.fit_probability = static_cast<double>(random() % 11) / 10;
   return row;
 }
 
@@ -136,7 +137,7 @@ TEST_CASE("the front is the one that brute force finds", "[studies][pareto]") {
   for (int round = 0; round < 200; ++round) {
     std::vector<SweepRow> rows;
     for (std::int64_t i = 0; i < 60; ++i) rows.push_back(random_row(random, i));
-    Summary summary(5);
+    Summary summary(5, 0.5);
     for (const SweepRow& row : rows) summary.add(row);
     const SweepSummary result = summary.result();
 
@@ -168,6 +169,13 @@ TEST_CASE("the front is the one that brute force finds", "[studies][pareto]") {
     std::erase_if(rows, [](const SweepRow& r) { return r.outcome.verdict != SweepVerdict::fits; });
     REQUIRE(result.top.size() == 5);
     for (std::size_t i = 0; i < 5; ++i) CHECK(result.top[i].index == rows[i].index);
+    const auto sure = [](const SweepRow& r) { return r.outcome.fit_probability >= 0.5; };
+    CHECK(result.fastest->index == std::find_if(rows.begin(), rows.end(), sure)->index);
+    const auto smallest =
+        std::min_element(rows.begin(), rows.end(), [&](const SweepRow& a, const SweepRow& b) {
+          return std::pair(!sure(a), a.chips) < std::pair(!sure(b), b.chips);
+        });
+    CHECK(result.smallest->index == smallest->index);
     for (const SweepRow& best : result.best_by_chips) {
       const auto first = std::find_if(rows.begin(), rows.end(),
                                       [&](const SweepRow& r) { return r.chips == best.chips; });

@@ -1,0 +1,212 @@
+#include "cli/sweep_run.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "cli/exit_code.hpp"
+#include "cli/fidelity_option.hpp"
+#include "cli/guarded_main.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/program_identity.hpp"
+#include "cli/sweep_progress.hpp"
+#include "reports/output.hpp"
+#include "studies/sweep/configuration.hpp"
+#include "studies/sweep/sweep.hpp"
+#include "units/parse.hpp"
+
+namespace meshsim {
+namespace {
+
+std::int64_t count_of(const char* option, const std::string& text, std::int64_t least,
+                      std::int64_t most) {
+  const Parsed<std::int64_t> number = parse_integer(text);
+  if (!number || number.value() < least || number.value() > most) {
+    throw Error(ErrorKind::usage, fmt::format("{} {} is not a number from {} to {}", option,
+                                              printable(text), least, most));
+  }
+  return number.value();
+}
+
+double number_of(const char* option, const std::string& text, double least, double most,
+                 std::string_view form) {
+  const Parsed<double> number = parse_real(text);
+  if (!number || !(number.value() >= least) || !(number.value() <= most))
+    throw Error(ErrorKind::usage, fmt::format("{} {} is not {}", option, printable(text), form));
+  return number.value();
+}
+
+// "90s", "5min", "50000h", "365d", in seconds.
+double seconds_of(const char* option, const std::string& text, bool zero_is_fine) {
+  static constexpr std::pair<std::string_view, double> units[]{
+      {"ms", 1e-3}, {"min", 60}, {"s", 1}, {"h", 3600}, {"d", 86400}};
+  constexpr double most = 1e12;  // seconds: 30,000 years
+  for (const auto& [unit, seconds] : units) {
+    if (!text.ends_with(unit)) continue;
+    const Parsed<double> number = parse_real(text.substr(0, text.size() - unit.size()));
+    if (!number) break;
+    const double value = number.value() * seconds;
+    if (value > most || value < 0 || (value == 0 && !zero_is_fine)) break;
+    return value;
+  }
+  throw Error(ErrorKind::usage, fmt::format("{} {} is not a time", option, printable(text)),
+              "a number and ms, s, min, h or d: 50000h");
+}
+
+int threads_of(const std::string& text) {
+  constexpr std::int64_t most = 1024;
+  const std::int64_t stated = count_of("--threads", text, 0, most);
+  const unsigned here = std::max(1U, std::thread::hardware_concurrency());
+  return stated > 0 ? static_cast<int>(stated) : static_cast<int>(here);
+}
+
+void read_reliability(const SweepWords& words, SweepOptions& options) {
+  if (!words.price_per_chip_hour.empty())
+    options.price_per_chip_hour = number_of("--price-per-chip-hour", words.price_per_chip_hour, 0,
+                                            1e9, "a price: a number of at least 0");
+  if (words.mtbf_per_chip.empty()) {
+    for (const std::string* other :
+         {&words.checkpoint_time, &words.checkpoint_interval, &words.restart_time,
+          &words.repair_time, &words.spare_slices}) {
+      if (!other->empty())
+        throw Error(ErrorKind::usage, "goodput wants --mtbf-per-chip",
+                    "the mean time between failures of one chip: --mtbf-per-chip 50000h");
+    }
+    return;
+  }
+  Reliability of;
+  of.mtbf_per_chip = seconds_of("--mtbf-per-chip", words.mtbf_per_chip, false);
+  const auto time = [](const char* option, const std::string& text, const char* unsaid) {
+    return seconds_of(option, text.empty() ? unsaid : text, true);
+  };
+  if (words.checkpoint_time.empty())
+    throw Error(ErrorKind::usage, "goodput wants --checkpoint-time",
+                "how long all chips wait for a checkpoint: --checkpoint-time 30s");
+  of.checkpoint = seconds_of("--checkpoint-time", words.checkpoint_time, false);
+  if (!words.checkpoint_interval.empty())
+    of.interval = seconds_of("--checkpoint-interval", words.checkpoint_interval, false);
+  of.restart = time("--restart-time", words.restart_time, "0s");
+  of.repair = time("--repair-time", words.repair_time, "0s");
+  constexpr std::int64_t most_spares = 4096;
+  if (!words.spare_slices.empty())
+    of.spare_slices = count_of("--spare-slices", words.spare_slices, 0, most_spares);
+  options.reliability = of;
+}
+
+SweepOptions options_of(const SweepWords& words) {
+  SweepOptions options;
+  options.fidelity = parse_fidelity(*words.fidelity);
+  options.threads = threads_of(words.threads);
+  constexpr std::int64_t longest_list = 10'000;
+  options.top = static_cast<std::size_t>(count_of("--top", words.top, 0, longest_list));
+  options.probability =
+      number_of("--fit-probability", words.probability, 0, 1, "a number from 0 to 1");
+  options.form = sweep_form(words.output->format);
+  read_reliability(words, options);
+  return options;
+}
+
+// The command that goes on where `command` was interrupted.
+std::string resume_command(const std::string& command, const SweepWords& words) {
+  std::string text = command;
+  const auto add = [&](const char* option, const std::string& value, const std::string& unsaid) {
+    if (value != unsaid) text += fmt::format(" {} {}", option, quoted_word(value));
+  };
+  const SweepWords unsaid;
+  const OutputOptions plain;
+  add("--threads", words.threads, unsaid.threads);
+  add("--top", words.top, unsaid.top);
+  add("--fit-probability", words.probability, unsaid.probability);
+  add("--fidelity", *words.fidelity, std::string(name(Fidelity::closed_form)));
+  add("--mtbf-per-chip", words.mtbf_per_chip, "");
+  add("--checkpoint-time", words.checkpoint_time, "");
+  add("--checkpoint-interval", words.checkpoint_interval, "");
+  add("--restart-time", words.restart_time, "");
+  add("--repair-time", words.repair_time, "");
+  add("--spare-slices", words.spare_slices, "");
+  add("--price-per-chip-hour", words.price_per_chip_hour, "");
+  add("-o", words.output->format, plain.format);
+  add("--out", words.output->file, plain.file);
+  add("--store", words.store, unsaid.store);
+  return text + " --resume";
+}
+
+std::unique_ptr<SweepStore> open_store(const SweepWords& words, const SweepSpace& space,
+                                       Fidelity fidelity) {
+  if (words.store.empty()) {
+    if (words.resume)
+      throw Error(ErrorKind::usage, "--resume wants --store", "the file of the interrupted sweep");
+    return nullptr;
+  }
+  return std::make_unique<SweepStore>(
+      words.store, store_configuration(space, fidelity, program_identity()), words.resume);
+}
+
+}  // namespace
+
+std::shared_ptr<SweepWords> add_sweep_words(CLI::App& command) {
+  auto words = std::make_shared<SweepWords>();
+  const auto add = [&](const char* option, std::string& value, const char* type, const char* text) {
+    command.add_option(option, value, text)->type_name(type)->check(not_empty());
+  };
+  add("--threads", words->threads, "N", "how many plans at once (default: all cores)");
+  add("--top", words->top, "N", "how many of the best plans are listed (10)");
+  add("--fit-probability", words->probability, "P",
+      "how sure the fastest plan and the smallest slice are to fit (0.95)");
+  add("--progress", words->progress, "FORM",
+      "auto (on a terminal), none, or json (lines on stderr)");
+  add("--store", words->store, "FILE",
+      "keeps what was found in FILE, also when the walk is interrupted");
+  command.add_flag("--resume", words->resume, "go on with what --store holds");
+  add("--mtbf-per-chip", words->mtbf_per_chip, "TIME",
+      "mean time between failures of one chip (50000h): reports goodput");
+  add("--checkpoint-time", words->checkpoint_time, "TIME",
+      "how long all chips wait for a checkpoint (30s)");
+  add("--checkpoint-interval", words->checkpoint_interval, "TIME",
+      "time of computation between two checkpoints (default: the best one)");
+  add("--restart-time", words->restart_time, "TIME", "from a failure to running again (0s)");
+  add("--repair-time", words->repair_time, "TIME",
+      "until a failed slice is back, where no spare one takes over (0s)");
+  add("--spare-slices", words->spare_slices, "N", "slices that stand by, and are paid for (0)");
+  add("--price-per-chip-hour", words->price_per_chip_hour, "PRICE",
+      "reports the cost of a trillion tokens");
+  words->fidelity = add_fidelity_option(command);
+  words->output = add_output_options(command);
+  return words;
+}
+
+int run_space(const SweepSpace& space, const SweepWords& words, const std::string& command,
+              bool list_plans) {
+  SweepOptions options = options_of(words);
+  options.list_plans = list_plans;
+  ProgressLine progress(words.progress);
+  const std::unique_ptr<SweepStore> store = open_store(words, space, options.fidelity);
+  const Interrupt interrupt;
+  LongOutput report(words.output->file);
+  SweepHooks hooks;
+  hooks.write = [&](std::string_view text) { report.write(text); };
+  hooks.stop = [&] { return interrupt.happened(); };
+  hooks.progress = [&](const SweepProgress& now) { progress.show(now); };
+  hooks.store = store.get();
+  const SweepResult result = run_sweep(space, options, hooks);
+  progress.finish();
+  if (store) store->finish();
+  if (result.interrupted) {
+    say(store ? fmt::format("interrupted after {} of {} plans; to go on:\n  {}",
+                            result.summary.plans, result.total, resume_command(command, words))
+              : "interrupted: nothing is kept (--store FILE keeps what was found)");
+    return exit_interrupted;
+  }
+  report.finish();
+  const auto failed = result.summary.verdicts.find(SweepVerdict::failed);
+  if (failed == result.summary.verdicts.end()) return exit_done;
+  say(fmt::format("{} plans failed: see their reasons", failed->second));
+  return exit_failed_plans;
+}
+
+}  // namespace meshsim
