@@ -39,18 +39,17 @@ std::vector<BufferId> none(const Instance& instance) {
 }  // namespace
 
 std::vector<ProgramNode> LayerPasses::lay_out(Instance& instance,
-                                              const std::vector<std::size_t>& which, Pass pass) {
+                                              const std::vector<std::size_t>& which, Pass pass,
+                                              bool ends) {
   std::vector<std::size_t> fresh;
   for (const std::size_t id : which) {
-    // Under Prefetch::kernel the copies of the forward pass end with their stage.
-    const bool ends = !ahead() && pass == Pass::forward;
     if (ends || instance.laid_out.insert(id).second) fresh.push_back(id);
   }
   return emit_.relayout(*instance.layer, fresh, instance.weights, "relayout_weights", pass);
 }
 
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
-                                               const Recomputation* keep) {
+                                               const Recomputation* keep, bool stay) {
   const std::vector<Stage>& stages = instance.layer->stages;
   std::vector<std::size_t> running;
   for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -65,17 +64,16 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   for (std::size_t i = 0; i < running.size(); ++i) {
     const std::size_t s = running[i];
     if (ahead()) {
-      append(nodes, lay_out(instance, running_weights(stages[s], kept(s)), pass));
+      append(nodes, lay_out(instance, running_weights(stages[s], kept(s)), pass, false));
       nodes.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
       continue;
     }
-    // A stage's copies end with the stage, but for those of a recomputation: its backward pass
-    // uses them again.
     if (i == 0) append(nodes, gathered(s, instance.weights));
-    std::vector<BufferId> next = pass == Pass::recompute ? instance.weights : none(instance);
+    std::vector<BufferId> next = stay ? instance.weights : none(instance);
     std::vector<ProgramNode> beside;
     if (i + 1 < running.size()) beside = gathered(running[i + 1], next);
-    std::vector<ProgramNode> stage = lay_out(instance, running_weights(stages[s], kept(s)), pass);
+    std::vector<ProgramNode> stage =
+        lay_out(instance, running_weights(stages[s], kept(s)), pass, !stay);
     stage.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
     ProgramNode main = sequence(std::move(stage));
     nodes.push_back(beside.empty() ? std::move(main)
@@ -85,14 +83,14 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   return nodes;
 }
 
-ProgramNode LayerPasses::forward(Instance& instance, Beside beside) {
-  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr));
+ProgramNode LayerPasses::forward(Instance& instance, Beside beside, bool keeps_weights) {
+  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, keeps_weights));
   if (beside.empty()) return main;
   return parallel(std::move(main), {sequence(std::move(beside))});
 }
 
 std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomputation& again) {
-  return by_stage(instance, Pass::recompute, &again);
+  return by_stage(instance, Pass::recompute, &again, true);
 }
 
 std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {
@@ -105,7 +103,7 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
     const Stage& stage = layer.stages[s];
     if (stage.backward.empty() && stage.backward_beside.empty()) continue;
     const auto main_of = [&] {
-      std::vector<ProgramNode> all = lay_out(instance, stage.weights(true), Pass::backward);
+      std::vector<ProgramNode> all = lay_out(instance, stage.weights(true), Pass::backward, false);
       all.push_back(emit_.backward(instance, stage));
       append(all, emit_.relayout(layer, stage.gradients(), instance.gradients, "relayout_gradients",
                                  Pass::backward));

@@ -19,8 +19,8 @@ class LayerPasses {
   bool ahead() const { return prefetch_ == Prefetch::layer; }
 
   // The whole forward pass. Under Prefetch::layer the weights of `instance` must have been
-  // gathered.
-  ProgramNode forward(Instance& instance, Beside beside);
+  // gathered. With `keeps_weights` what it gathers stays for the backward pass.
+  ProgramNode forward(Instance& instance, Beside beside, bool keeps_weights = false);
 
   // The forward operations that `again` marks.
   std::vector<ProgramNode> recompute(Instance& instance, const Recomputation& again);
@@ -32,10 +32,12 @@ class LayerPasses {
  private:
   // Copies the gathered weights `which` into the layout of their products, unless that was done.
   std::vector<ProgramNode> lay_out(Instance& instance, const std::vector<std::size_t>& which,
-                                   Pass pass);
+                                   Pass pass, bool ends);
 
-  // Stage by stage, each stage's weights gathered beside the stage before it.
-  std::vector<ProgramNode> by_stage(Instance& instance, Pass pass, const Recomputation* keep);
+  // Stage by stage, each stage's weights gathered beside the stage before it. Copies of weights end
+  // with their stage, or stay.
+  std::vector<ProgramNode> by_stage(Instance& instance, Pass pass, const Recomputation* keep,
+                                    bool stay);
 
   Emitter& emit_;
   Prefetch prefetch_;

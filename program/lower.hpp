@@ -12,6 +12,8 @@
 //            layer beside it
 //   kernel   the weights of the next stage while this one computes: less memory, less overlap.
 //            Copies end with their stage, but those of a recomputation stay for the backward pass
+//            (and those of a prediction block, outside the scan: MaxText lets XLA merge what is
+//            computed twice, prevent_cse=false, which within a scan it cannot)
 #pragma once
 
 #include <optional>

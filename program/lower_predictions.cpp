@@ -17,7 +17,7 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     block.symbols[layer_output] = carry();
     streams.push_back(block.symbols[layer_output]);
     copies = no_copies(following);
-    nodes.push_back(passes_.forward(block, gather_forward(following, copies)));
+    nodes.push_back(passes_.forward(block, gather_forward(following, copies), true));
   }
   const Next first = depth > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
   Copies next_copies = no_copies(*first.layer);
@@ -27,7 +27,7 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
   for (std::size_t d = depth; d-- > 0;) {
     Instance& block = blocks[d];
     const Next following = d > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
-    block.weights = std::move(copies);
+    if (passes_.ahead()) block.weights = std::move(copies);
     block.symbols[gradient_of(layer_output)] = gradients[d + 1];
     copies = no_copies(*following.layer);
     Beside beside = gather_backward(following, copies);

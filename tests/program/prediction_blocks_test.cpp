@@ -67,6 +67,17 @@ TEST_CASE("the head that all losses share is reduced once", "[program][mtp]") {
   CHECK(with.at("mtp") == one.at("mtp") * 2);
 }
 
+TEST_CASE("a prediction block gathers its weights once: outside the scan nothing is recomputed",
+          "[program][mtp]") {
+  const StepProgram program = lower(hunyuan(1), Prefetch::kernel);
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+    if (leaf.layer_kind != "mtp") return;
+    CHECK(leaf.pass != Pass::recompute);
+    if (leaf.pass == Pass::backward) CHECK(leaf.name != "gather_weights");
+  });
+  CHECK(reduced(program, CollectiveKind::all_gather).at("mtp").value() > 0);
+}
+
 TEST_CASE("multi-token prediction with hyper-connections says that it is not modelled",
           "[program][mtp]") {
   PlanRequest request = testing::request(job("deepseek4-284b", "v5p-512", {"mtp_num_layers=1"}));
