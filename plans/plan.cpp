@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plans/plan_routing.hpp"
+#include "plans/plan_steps.hpp"
 #include "plans/refusals.hpp"
 #include "units/checked.hpp"
 
@@ -191,15 +192,15 @@ ModelRequest make_model_request(const PlanRequest& request) {
   return result;
 }
 
-Plan make_plan(const PlanRequest& request) {
-  Plan plan;
-  plan.config = resolve_config(request);
-  plan.model = make_model_spec(plan.config.model);
+void place_plan(Plan& plan) {
   plan.topology = make_topology(slice_of(plan.config, plan.assumptions), slices_of(plan.config));
   plan.mesh = resolve_mesh(plan.config, plan.topology.slices, plan.topology.slice.devices());
   record_degrees(plan);
   plan.placement = place(plan.config, plan.mesh, plan.topology.slice);
   plan.rules = ShardingRules(plan.config, plan.mesh);
+}
+
+void finish_plan(Plan& plan) {
   plan.scan_axis = plan.config.integer("param_scan_axis");
   plan.training = training_of(plan.config, plan.devices());
   plan.expert_axes = expert_axes_of(plan.config);
@@ -212,6 +213,14 @@ Plan make_plan(const PlanRequest& request) {
   plan.software = software_of(plan.config);
   plan.layout = layout_of(plan);
   for (std::string& text : assumptions(plan.topology)) plan.assumptions.push_back(std::move(text));
+}
+
+Plan make_plan(const PlanRequest& request) {
+  Plan plan;
+  plan.config = resolve_config(request);
+  plan.model = make_model_spec(plan.config.model);
+  place_plan(plan);
+  finish_plan(plan);
   return plan;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "inputs/nearest.hpp"
@@ -343,9 +344,16 @@ ReadTrace::ReadTrace(std::vector<bool>& read) : read_(read), outer_(innermost_tr
 ReadTrace::~ReadTrace() { innermost_trace = outer_; }
 
 const Setting& ResolvedConfig::at(std::string_view key) const {
-  const auto found =
-      std::lower_bound(settings.begin(), settings.end(), key,
-                       [](const Setting& setting, std::string_view k) { return setting.key < k; });
+  // A configuration has the settings of the table, in its order.
+  static const std::unordered_map<std::string_view, std::size_t> places = [] {
+    std::unordered_map<std::string_view, std::size_t> all;
+    for (const std::string& name : KeyTable::instance().names()) all.emplace(name, all.size());
+    return all;
+  }();
+  const auto place = places.find(key);
+  const auto found = place != places.end() && place->second < settings.size()
+                         ? settings.begin() + static_cast<std::ptrdiff_t>(place->second)
+                         : settings.end();
   if (found == settings.end() || found->key != key) {
     throw Error(ErrorKind::internal, fmt::format("no key '{}' in the table", key));
   }

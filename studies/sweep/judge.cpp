@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "plans/config_hash.hpp"
 #include "studies/fit_probability.hpp"
+#include "studies/sweep/plan_variants.hpp"
 #include "studies/sweep/sweep.hpp"
 #include "units/error.hpp"
 #include "units/print.hpp"
@@ -57,28 +60,36 @@ SweepOutcome outcome_of(const Answer& answer) {
 
 class Simulating : public PlanJudge {
  public:
-  Simulating(const SweepSpace& space, Fidelity fidelity) : space_(space), evaluator_(fidelity) {}
+  Simulating(const SweepSpace& space, Fidelity fidelity)
+      : space_(space), plans_(space.base), evaluator_(fidelity) {}
 
   Judgement judge(const Change& change) override {
     Judgement judgement;
-    const PlanRequest request = changed(space_.base, change);
-    ConfigHash asked = ConfigHash::of("", "");  // of the words, until they are resolved
-    for (const std::string& word : request.assignments) asked += ConfigHash::of("asked", word);
+    std::optional<ConfigHash> hash;
     try {
-      const Plan plan = make_plan(request);
-      asked = hash_of(plan.config);
-      judgement.outcome = outcome_of(evaluator_.evaluate(plan));
+      const PlanVariant variant = plans_.make(change);
+      hash = variant.hash;
+      judgement.outcome = outcome_of(evaluator_.evaluate(*variant.plan));
     } catch (const Error& error) {
       const bool refused = error.kind() == ErrorKind::invalid_input;
       judgement.outcome = without_figures(refused ? SweepVerdict::refused : SweepVerdict::failed,
                                           refused ? "refused: " : "failed: ", error);
     }
-    judgement.plan_hash = asked.hex();
+    judgement.plan_hash = (hash ? *hash : asked(change)).hex();
     return judgement;
   }
 
  private:
+  // Of the words of a plan that cannot be resolved.
+  ConfigHash asked(const Change& change) const {
+    ConfigHash sum = ConfigHash::of("", "");
+    for (const std::string& word : changed(space_.base, change).assignments)
+      sum += ConfigHash::of("asked", word);
+    return sum;
+  }
+
   const SweepSpace& space_;
+  PlanVariants plans_;
   Evaluator evaluator_;
 };
 
