@@ -84,13 +84,13 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
 }
 
 ProgramNode LayerPasses::forward(Instance& instance, Beside beside, bool keeps_weights) {
-  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, keeps_weights));
+  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, keeps_weights && stays()));
   if (beside.empty()) return main;
   return parallel(std::move(main), {sequence(std::move(beside))});
 }
 
 std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomputation& again) {
-  return by_stage(instance, Pass::recompute, &again, true);
+  return by_stage(instance, Pass::recompute, &again, stays());
 }
 
 std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {

@@ -19,7 +19,8 @@ class LayerPasses {
   bool ahead() const { return prefetch_ == Prefetch::layer; }
 
   // The whole forward pass. Under Prefetch::layer the weights of `instance` must have been
-  // gathered. With `keeps_weights` what it gathers stays for the backward pass.
+  // gathered. With `keeps_weights` what it gathers stays for the backward pass, but for
+  // Prefetch::use.
   ProgramNode forward(Instance& instance, Beside beside, bool keeps_weights = false);
 
   // The forward operations that `again` marks.
@@ -38,6 +39,8 @@ class LayerPasses {
   // with their stage, or stay.
   std::vector<ProgramNode> by_stage(Instance& instance, Pass pass, const Recomputation* keep,
                                     bool stay);
+
+  bool stays() const { return prefetch_ != Prefetch::use; }
 
   Emitter& emit_;
   Prefetch prefetch_;

@@ -216,7 +216,18 @@ Recomputation nothing_again(const LayerTemplate& layer) {
 }
 
 std::string_view name(Prefetch prefetch) {
-  return prefetch == Prefetch::layer ? "layer" : "kernel";
+  switch (prefetch) {
+    case Prefetch::layer: return "layer";
+    case Prefetch::kernel: return "kernel";
+    case Prefetch::use: return "use";
+  }
+  return "";
+}
+
+std::optional<Prefetch> less_prefetch(Prefetch prefetch) {
+  if (prefetch == Prefetch::layer) return Prefetch::kernel;
+  if (prefetch == Prefetch::kernel) return Prefetch::use;
+  return {};
 }
 
 Prefetch furthest_prefetch(const Plan& plan) {

@@ -10,10 +10,12 @@
 // scheduling boundary; beyond that, memory decides:
 //   layer    the weights of the next layer while this one computes, and the gradients of the last
 //            layer beside it
-//   kernel   the weights of the next stage while this one computes: less memory, less overlap.
-//            Copies end with their stage, but those of a recomputation stay for the backward pass
-//            (and those of a prediction block, outside the scan: MaxText lets XLA merge what is
-//            computed twice, prevent_cse=false, which within a scan it cannot)
+//   kernel   the weights of the next stage while this one computes. Copies end with their stage,
+//            but those of a recomputation stay for the backward pass (and those of a prediction
+//            block, outside the scan: MaxText lets XLA merge what is computed twice there,
+//            prevent_cse=false)
+//   use      the same, and copies always end with their stage: XLA gathers again where memory is
+//            short
 #pragma once
 
 #include <optional>
@@ -25,11 +27,13 @@
 
 namespace meshsim {
 
-enum class Prefetch { layer, kernel };
+enum class Prefetch { layer, kernel, use };
 std::string_view name(Prefetch prefetch);
 
 // The furthest that XLA looks ahead: in scanned layers, a kernel.
 Prefetch furthest_prefetch(const Plan& plan);
+// What takes less memory, or nothing.
+std::optional<Prefetch> less_prefetch(Prefetch prefetch);
 
 // Why no program can be made of `plan`, or nothing: parallelism and policies that are not modelled.
 std::optional<std::string> not_lowered(const Plan& plan);

@@ -19,14 +19,13 @@ Step lowered(const Plan& plan, const TrainingState& state, Bytes available) {
   const StepTemplates templates = step_templates(plan);
   const std::vector<std::int64_t> numbers = state_numbers(state);
   step.prefetch = furthest_prefetch(plan);
-  step.program = lower(plan, step.prefetch, templates, numbers);
-  step.memory = memory_peak(step.program);
-  if (step.prefetch == Prefetch::layer && step.memory.temp > available) {
-    step.prefetch = Prefetch::kernel;
-    step.program = lower(plan, Prefetch::kernel, templates, numbers);
+  for (;;) {
+    step.program = lower(plan, step.prefetch, templates, numbers);
     step.memory = memory_peak(step.program);
+    const std::optional<Prefetch> less = less_prefetch(step.prefetch);
+    if (step.memory.temp <= available || !less) return step;
+    step.prefetch = *less;
   }
-  return step;
 }
 
 void add_time(const Plan& plan, Fidelity fidelity, Step& step) {
@@ -51,10 +50,22 @@ void add_assumptions(Evaluation& result) {
         "peak_bytes is the state and the batch: the floor of what a step needs");
     return;
   }
-  const bool ahead = result.step->prefetch == Prefetch::layer;
-  result.assumptions.push_back(
-      ahead ? "weights are gathered one layer ahead, gradients reduced one layer behind"
-            : "weights are gathered one kernel ahead, gradients reduced one kernel behind");
+  switch (result.step->prefetch) {
+    case Prefetch::layer:
+      result.assumptions.emplace_back(
+          "weights are gathered one layer ahead, gradients reduced one layer behind");
+      break;
+    case Prefetch::kernel:
+      result.assumptions.emplace_back(
+          "weights are gathered one kernel ahead, gradients reduced one kernel behind");
+      break;
+    case Prefetch::use:
+      result.assumptions.emplace_back(
+          "memory is short: weights are gathered one kernel ahead and again for each use, "
+          "gradients "
+          "reduced one kernel behind");
+      break;
+  }
   for (const CalibrationName& known : calibration_names()) {
     const CalibrationConstant& one = plan.config.calibration->at(known.name, chip_of(plan).name);
     result.assumptions.push_back(fmt::format("{}: {:.3g} {} ({:.3g} to {:.3g}) {}; {}", one.name,

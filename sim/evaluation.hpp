@@ -45,8 +45,8 @@ struct Evaluation {
   Verdict verdict() const;
 };
 
-// Gathers weights a layer ahead; if the step then does not fit, a kernel ahead, as XLA does under
-// memory pressure. `plan` must outlive the result.
+// Gathers weights as far ahead as the plan lets XLA; less far while the step does not fit, as XLA
+// does under memory pressure. `plan` must outlive the result.
 Evaluation evaluate(const Plan& plan, Fidelity fidelity);
 
 }  // namespace meshsim

@@ -104,12 +104,14 @@ class Evaluator::Memory {
     const Bytes available =
         answer.arguments < answer.hbm_usable ? answer.hbm_usable - answer.arguments : Bytes();
     answer.prefetch = furthest_prefetch(plan);
-    Layout* layout = &layout_of(plan, identity, answer.prefetch, templates, state);
-    if (layout->traced) layout->memory.peak(templates.numbers, peak_);
-    if (layout->traced && answer.prefetch == Prefetch::layer && peak_.temp > available) {
-      answer.prefetch = Prefetch::kernel;
-      layout = &layout_of(plan, identity, Prefetch::kernel, templates, state);
-      if (layout->traced) layout->memory.peak(templates.numbers, peak_);
+    Layout* layout = nullptr;
+    for (;;) {
+      layout = &layout_of(plan, identity, answer.prefetch, templates, state);
+      if (!layout->traced) break;
+      layout->memory.peak(templates.numbers, peak_);
+      const std::optional<Prefetch> less = less_prefetch(answer.prefetch);
+      if (peak_.temp <= available || !less) break;
+      answer.prefetch = *less;
     }
     if (!layout->traced) return answer_of(meshsim::evaluate(plan, fidelity_));
     if (!layout->priced) {
