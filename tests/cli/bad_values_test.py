@@ -98,7 +98,7 @@ class Plans(CommandLine):
                      "split over fsdp = 32 devices")
         # the sequence: 2047 tokens over 4
         self.refused([*llama, "ici_context_parallelism=4", "max_target_length=2047"],
-                     "max_target_length=2047 is not divisible by 4")
+                     "max_target_length=2047 is not divisible by 8")
 
     def test_unknown_machines(self):
         self.refused_flash_topology("v5p-500", "did you mean v5p-512 or v5p-")
