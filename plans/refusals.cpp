@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 
+#include "plans/pipeline.hpp"
 #include "plans/plan.hpp"
 
 namespace meshsim {
@@ -212,6 +213,41 @@ Result context_strategy(const Plan& p) {
   return {};
 }
 
+Result pipeline(const Plan& p) {
+  const PipelineSchedule s = pipeline_schedule(p);
+  if (s.stages == 1) return {};
+  const std::int64_t layers = pipelined_layers(p);
+  const std::int64_t all = p.model.num_layers();
+  if (layers > all) {
+    return Finding{"pipeline_parallel_layers",
+                   fmt::format("{} of the model's {} layers", layers, all),
+                   fmt::format("pipeline_parallel_layers={}", all)};
+  }
+  if (s.layers() != layers) {
+    const std::int64_t once = s.stages * s.stage_layers;
+    return Finding{"num_layers_per_pipeline_stage",
+                   fmt::format("{} stages of {} layers, {} times, are not the {} layers", s.stages,
+                               s.stage_layers, s.repeats, layers),
+                   layers % once == 0 ? fmt::format("num_pipeline_repeats={}", layers / once)
+                                      : "degrees whose product divides the layers"};
+  }
+  if (s.microbatches % s.stages != 0) {
+    return Finding{
+        "num_pipeline_microbatches",
+        fmt::format("{} is not a multiple of the {} stages", s.microbatches, s.stages),
+        fmt::format("num_pipeline_microbatches={}", (s.microbatches / s.stages + 1) * s.stages)};
+  }
+  if (s.repeats > 1 && s.microbatches < s.hop * s.stages) {
+    return Finding{
+        "num_pipeline_microbatches",
+        fmt::format("a microbatch comes round after {} iterations, {} microbatches after "
+                    "{}",
+                    s.hop * s.stages, s.microbatches, s.microbatches),
+        fmt::format("num_pipeline_microbatches={}", s.hop * s.stages)};
+  }
+  return {};
+}
+
 Result vocab_tiling(const Plan& p) {
   const std::int64_t tiles = p.config.integer("num_vocab_tiling");
   const std::int64_t micro = p.training.global_batch / p.training.gradient_accumulation;
@@ -255,6 +291,7 @@ constexpr std::array refusals{
     Refusal{"moe-dims", nullptr, moe_dims},
     Refusal{"shard-exp-on-fsdp", nullptr, shard_exp_on_fsdp},
     Refusal{"context-strategy", nullptr, context_strategy},
+    Refusal{"pipeline", nullptr, pipeline},
     Refusal{"vocab-tiling", nullptr, vocab_tiling},
     Refusal{"explicit-sharding", nullptr, explicit_sharding},
     Refusal{"diloco", nullptr, diloco_axis},

@@ -108,13 +108,13 @@ Recomputation recomputation(const LayerTemplate& layer, const std::set<std::stri
 
 LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,
                            const std::vector<Tensor>& tensors, LocalBatch batch)
-    : plan_(plan), batch_(batch), axes_(activation_axes(plan)) {
+    : plan_(plan), batch_(std::move(batch)) {
   layer_.layer_kind = std::move(layer_kind);
-  layer_.weights = local_weights(plan, tensors);
+  layer_.weights = local_weights(plan, tensors, batch_.axes);
 }
 
 std::int64_t LayerBuilder::stream_columns() const {
-  return plan_.model.emb_dim / shards(plan_.mesh, axes_.embed);
+  return plan_.model.emb_dim / shards(plan_.mesh, batch_.axes.embed);
 }
 
 void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std::int64_t columns) {

@@ -28,9 +28,9 @@ class LayerBuilder {
   std::int64_t T() const { return batch_.tokens(); }
 
   // How activations are split; T tokens are those of a block (see program/streams.hpp).
-  const ActivationAxes& axes() const { return axes_; }
-  std::int64_t ways() const { return shards(plan_.mesh, axes_.within); }
-  std::int64_t stream_rows() const { return T() / shards(plan_.mesh, axes_.rows); }
+  const ActivationAxes& axes() const { return batch_.axes; }
+  std::int64_t ways() const { return shards(plan_.mesh, batch_.axes.within); }
+  std::int64_t stream_rows() const { return T() / shards(plan_.mesh, batch_.axes.rows); }
   std::int64_t stream_columns() const;
 
   // Declares an activation [rows, columns] in the plan's dtype, or in `dtype`.
@@ -107,7 +107,6 @@ class LayerBuilder {
 
   const Plan& plan_;
   LocalBatch batch_;
-  ActivationAxes axes_;
   LayerTemplate layer_;
 };
 

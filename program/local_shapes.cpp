@@ -6,7 +6,9 @@
 #include <array>
 #include <iterator>
 #include <string_view>
+#include <utility>
 
+#include "plans/pipeline.hpp"
 #include "topologies/layout.hpp"
 #include "units/checked.hpp"
 
@@ -80,12 +82,14 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
 
 }  // namespace
 
-ActivationAxes activation_axes(const Plan& plan) {
+ActivationAxes activation_axes(const Plan& plan, Place place) {
   const Axes streams{"activation_batch", "activation_norm_length", "activation_embed"};
   const Axes blocks{"activation_batch", "activation_length"};
   const std::vector<Axes> stream = plan.rules.resolve(streams);
   ActivationAxes axes;
   axes.batch = stream[0];
+  if (place == Place::outside && plan.mesh.size("stage") > 1)
+    axes.batch.insert(axes.batch.begin(), "stage");
   axes.length = plan.rules.resolve(blocks)[1];
   axes.embed = stream[2];
   axes.rows = without(stream[1], axes.length);
@@ -93,22 +97,40 @@ ActivationAxes activation_axes(const Plan& plan) {
   return axes;
 }
 
-LocalBatch local_batch(const Plan& plan) {
-  const ActivationAxes axes = activation_axes(plan);
-  const std::int64_t parts = shards(plan.mesh, axes.batch);
+namespace {
+
+// A device's part of one of `microbatches` of an accumulation step.
+LocalBatch split_batch(const Plan& plan, ActivationAxes axes, std::int64_t microbatches,
+                       const char* key) {
+  const std::int64_t parts = shards(plan.mesh, axes.batch) * microbatches;
   const std::int64_t micro = plan.training.global_batch / plan.training.gradient_accumulation;
   if (micro % parts != 0) {
     throw plan.config.refusal(
-        "per_device_batch_size",
-        fmt::format("{} sequences do not divide over {} devices", micro, parts),
+        key,
+        microbatches == 1
+            ? fmt::format("{} sequences do not divide over {} devices", micro, parts)
+            : fmt::format("{} sequences do not divide over {} devices in {} microbatches", micro,
+                          parts / microbatches, microbatches),
         fmt::format("a global batch that is a multiple of {}", parts));
   }
   const std::int64_t S = plan.training.sequence_length;
-  return {micro / parts, S / shards(plan.mesh, axes.length), S};
+  const std::int64_t length = S / shards(plan.mesh, axes.length);
+  return {micro / parts, length, S, std::move(axes)};
 }
 
-std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors) {
-  const ActivationAxes axes = activation_axes(plan);
+}  // namespace
+
+LocalBatch local_batch(const Plan& plan) {
+  return split_batch(plan, activation_axes(plan, Place::outside), 1, "per_device_batch_size");
+}
+
+LocalBatch layer_batch(const Plan& plan) {
+  return split_batch(plan, activation_axes(plan, Place::layers),
+                     pipeline_schedule(plan).microbatches, "num_pipeline_microbatches");
+}
+
+std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors,
+                                  const ActivationAxes& axes) {
   std::vector<Weight> weights;
   for (const Tensor& tensor : tensors) weights.push_back(local_weight(plan, tensor, axes));
   return weights;

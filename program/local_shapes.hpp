@@ -23,18 +23,24 @@ struct ActivationAxes {
   std::vector<std::string> batch, length, within, embed, rows;
 };
 
-ActivationAxes activation_axes(const Plan& plan);
+// The stages of a pipeline work on the same sequences one after the other; outside of it
+// (embedding, head, losses) they share them out, as more data parallelism would.
+enum class Place { layers, outside };
+ActivationAxes activation_axes(const Plan& plan, Place place = Place::layers);
 
-// The sequences of one microbatch on one device.
+// The sequences that one device works on at a time.
 struct LocalBatch {
   std::int64_t sequences = 0;
   std::int64_t length = 0;    // tokens of each that lie here
   std::int64_t sequence = 0;  // S: all of its tokens
+  ActivationAxes axes;
   std::int64_t tokens() const { return sequences * length; }
 };
 
-// Throws Error(invalid_input) if the devices cannot hold whole sequences.
+// Of one accumulation step, outside the layers; in the layers, where a pipeline takes one of its
+// microbatches at a time. Throw Error(invalid_input) if the devices cannot hold whole sequences.
 LocalBatch local_batch(const Plan& plan);
+LocalBatch layer_batch(const Plan& plan);
 
 // One weight of a layer: how it rests, how it is gathered for use, how its gradient is reduced.
 struct Weight {
@@ -57,7 +63,8 @@ struct Weight {
 
 // The weights in `tensors`, in their order. Expert kernels stay split over the expert axis; heads,
 // hidden columns and vocabulary over ActivationAxes::within; norms of the streams over `embed`.
-std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors);
+std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors,
+                                  const ActivationAxes& axes);
 
 // The tensors of one layer under the plan's expert sharding.
 std::vector<Tensor> plan_layer_tensors(const Plan& plan, const LayerKind& kind);

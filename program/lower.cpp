@@ -17,7 +17,7 @@ namespace meshsim {
 Lowering::Lowering(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
                    const std::vector<std::int64_t>& state)
     : plan_(plan),
-      batch_(local_batch(plan)),
+      schedule_(pipeline_schedule(plan)),
       emit_(program_, templates),
       passes_(emit_, prefetch),
       templates_(templates),
@@ -36,6 +36,10 @@ StepProgram Lowering::run() {
   step.push_back(repeat(microbatches, sequence(std::move(body)), RepeatOf::microbatches));
   optimizer(step);
   program_.root = sequence(std::move(step));
+  if (schedule_.stages > 1)
+    program_.assumptions.emplace_back(
+        "pipeline: the stages pass a microbatch, and one of the batch's inputs and outputs, on "
+        "after every iteration; gradients are summed over data parallel devices once a step");
   for (std::string& text : assumptions(context_split(plan_)))
     program_.assumptions.push_back(std::move(text));
   program_.tokens = step_tokens(plan_);
@@ -56,15 +60,26 @@ void Lowering::lay_out_runs() {
   const RematPolicy policy = remat_policy(plan_);
   for (const Segment& segment : plan_.layout.segments) {
     Run run;
-    run.repeats = static_cast<std::int64_t>(segment.repeats);
+    run.repeats = run.weight_sets = static_cast<std::int64_t>(segment.repeats);
+    std::size_t block = segment.block;
+    if (schedule_.stages > 1) {
+      // The layers are one scan (not_piped): a stage runs `stage_layers` of them in an iteration.
+      run.pipelined = true;
+      run.repeats = schedule_.iterations();
+      run.weight_sets = schedule_.repeats;
+      run.idle = schedule_.idle();
+      block = static_cast<std::size_t>(schedule_.stage_layers);
+    }
     // MaxText wraps DeepSeek-V4's unrolled layers in no remat.
     run.policy = plan_.model.is_deepseek4() && !segment.scanned ? unwrapped : policy;
-    for (std::size_t j = 0; j < segment.block; ++j) {
+    for (std::size_t j = 0; j < block; ++j) {
       const LayerTemplate* layer = &templates_.kind(plan_.model.layers[segment.first + j]);
-      const bool last = j + 1 == segment.block;
+      const bool last = j + 1 == block;
       run.block.push_back(layer);
       run.kept.push_back(kept_symbols(run.policy, *layer));
-      if (run.policy.everything && !last) run.kept.back()[layer_output] = Kept::on_device;
+      // A pipeline keeps the input of every layer, a scan that of a block.
+      const bool each = run.policy.everything || run.pipelined;
+      if (each && !last) run.kept.back()[layer_output] = Kept::on_device;
       std::set<std::string> names;
       for (const auto& [symbol, where] : run.kept.back()) names.insert(symbol);
       run.again.push_back(recomputation(*layer, names, !last));
@@ -72,6 +87,8 @@ void Lowering::lay_out_runs() {
     runs_.push_back(std::move(run));
   }
   carry_bytes_ = emit_.numbers(*runs_.front().block.front()).symbol(layer_input);
+  outer_carry_bytes_ =
+      schedule_.stages > 1 ? emit_.numbers(embedding_).symbol(layer_output) : carry_bytes_;
 }
 
 bool Lowering::head_gathers() const {
@@ -107,7 +124,7 @@ std::vector<ProgramNode> Lowering::microbatch() {
 
   Instance embedding = emit_.instance(embedding_);
   embedding.weights = copies;
-  BufferId stream = carry();
+  BufferId stream = outer_carry();
   embedding.symbols[layer_output] = stream;
   const LayerTemplate& first = *runs_.front().block.front();
   copies = no_copies(first);
@@ -199,6 +216,12 @@ BufferId Lowering::gradient_carry() {
   return emit_.buffer("stream gradient", "activation_gradients", carry_bytes_);
 }
 
+BufferId Lowering::outer_carry() { return emit_.buffer("stream", "carries", outer_carry_bytes_); }
+
+BufferId Lowering::outer_gradient_carry() {
+  return emit_.buffer("stream gradient", "activation_gradients", outer_carry_bytes_);
+}
+
 ProgramNode with_beside(ProgramNode main, Beside beside) {
   if (beside.empty()) return main;
   return parallel(std::move(main), {sequence(std::move(beside))});
@@ -252,7 +275,7 @@ std::optional<std::string> not_split(const Plan& plan) {
   if (plan.model.has_experts() && !plan.config.boolean("sparse_matmul"))
     return "the dense path of experts with a tensor degree";
   if (plan.model.hyper_connections) return "hyper-connections with a tensor degree";
-  if (local_batch(plan).tokens() % shards(plan.mesh, axes.rows) != 0)
+  if (layer_batch(plan).tokens() % shards(plan.mesh, axes.rows) != 0)
     return "a tensor_sequence degree that does not divide a device's tokens";
   return {};
 }
@@ -261,7 +284,7 @@ std::optional<std::string> not_split(const Plan& plan) {
 std::optional<std::string> not_in_parts(const Plan& plan) {
   const ContextSplit split = context_split(plan);
   if (split.devices() == 1) return {};
-  const std::int64_t length = local_batch(plan).length;
+  const std::int64_t length = layer_batch(plan).length;
   for (const LayerKind& kind : plan.model.kinds) {
     if (!kind.attention) continue;
     const auto* compressed = std::get_if<CompressedAttention>(&kind.attention->form);
@@ -271,17 +294,35 @@ std::optional<std::string> not_in_parts(const Plan& plan) {
   return {};
 }
 
+// Why the pipeline of `plan` is not lowered, or nothing.
+std::optional<std::string> not_piped(const Plan& plan) {
+  const PipelineSchedule schedule = pipeline_schedule(plan);
+  if (schedule.stages == 1) return {};
+  const std::vector<Segment>& segments = plan.layout.segments;
+  if (segments.size() != 1 || segments.front().block != 1 || !segments.front().scanned)
+    return "a pipeline of layers of several kinds, or of layers that are not scanned";
+  if (schedule.layers() != static_cast<std::int64_t>(plan.model.num_layers()))
+    return "a pipeline of a part of the layers";
+  if (plan.model.mtp_layers > 0) return "multi-token prediction with a pipeline";
+  if (plan.config.boolean("pipeline_fsdp_ag_once") ||
+      plan.config.boolean("pipeline_fsdp_ag_per_repeat"))
+    return "weights that a pipeline gathers ahead of its iterations";
+  return {};
+}
+
 std::optional<std::string> not_lowered(const Plan& plan) {
   const std::set<std::string> lowered{"data",           "fsdp",
                                       "fsdp_transpose", "expert",
                                       "tensor",         "tensor_sequence",
-                                      "context",        "context_usp_ulysses"};
+                                      "context",        "context_usp_ulysses",
+                                      "stage"};
   for (const MeshAxis& axis : plan.mesh.axes) {
     if (axis.size() > 1 && !lowered.contains(axis.name))
       return fmt::format("the step time of plans with a {} degree", axis.name);
   }
   if (std::optional<std::string> axes = not_split(plan)) return axes;
   if (std::optional<std::string> parts = not_in_parts(plan)) return parts;
+  if (std::optional<std::string> pipe = not_piped(plan)) return pipe;
   if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
     return "multi-token prediction with hyper-connections";

@@ -82,11 +82,15 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
   const Next following =
       r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing_of_embedding_};
   for (const LayerTemplate* layer : run.block) {
-    stored_[r].gradients.push_back(emit_.buffer(layer->layer_kind + " gradients", "gradients",
-                                                emit_.numbers(*layer).gradients() * run.repeats));
+    stored_[r].gradients.push_back(
+        emit_.buffer(layer->layer_kind + " gradients", "gradients",
+                     emit_.numbers(*layer).gradients() * run.weight_sets));
   }
+  const BufferId batch = gradient;
+  if (run.pipelined) gradient = enter_pipeline(nodes, Pass::backward, batch);
   const auto block = [&](const Next& next, Copies& next_copies, BufferId out) {
-    return sequence(backward_block(r, copies, gradient, out, pending, next, next_copies));
+    return iteration(run, backward_block(r, copies, gradient, out, pending, next, next_copies),
+                     Pass::backward, out, batch);
   };
   if (run.repeats > 1) {
     Copies handed = no_copies(*own.layer);
@@ -96,15 +100,18 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
       // The middle repeats take over copies and gradients from themselves: both sets live through
       // the loop.
       Copies second = no_copies(*own.layer);
-      nodes.push_back(repeat(run.repeats - 2, block(own, second, gradient)));
+      ProgramNode body = block(own, second, gradient);
+      if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
+      nodes.push_back(repeat(run.repeats - run.idle - 2, std::move(body)));
       copies = second;
     }
   }
   Copies next = no_copies(*following.layer);
   const BufferId out = run.repeats > 1 ? gradient : gradient_carry();
   nodes.push_back(block(following, next, out));
-  gradient = out;
+  gradient = run.pipelined ? batch : out;
   copies = std::move(next);
+  if (run.pipelined) sum_pipelined_gradients(r, nodes);
 }
 
 }  // namespace meshsim

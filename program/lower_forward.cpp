@@ -83,20 +83,28 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
   stored_[r] = store(run);
   const LayerTemplate& following =
       r + 1 < runs_.size() ? *runs_[r + 1].block.front() : after_layers();
+  // The batch's inputs leave it and its outputs come back in place.
+  const BufferId batch = stream;
+  if (run.pipelined) stream = enter_pipeline(nodes, Pass::forward, batch);
   if (run.repeats > 1) {
     // The body hands its own first layer's copies to the next repeat. One layer alone fills a
     // second set.
     const LayerTemplate& first = *run.block.front();
     Copies handed = run.block.size() > 1 ? copies : no_copies(first);
-    nodes.push_back(repeat(run.repeats - 1, sequence(forward_block(run, stored_[r], copies, stream,
-                                                                   stream, first, handed))));
+    ProgramNode body =
+        iteration(run, forward_block(run, stored_[r], copies, stream, stream, first, handed),
+                  Pass::forward, stream, batch);
+    if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
+    nodes.push_back(repeat(run.repeats - run.idle - 1, std::move(body)));
   }
   Copies next = no_copies(following);
   // A scan writes its stream in place; unrolled layers have one each.
   const BufferId out = run.repeats > 1 ? stream : carry();
-  append(nodes, forward_block(run, stored_[r], copies, stream, out, following, next));
+  nodes.push_back(iteration(run,
+                            forward_block(run, stored_[r], copies, stream, out, following, next),
+                            Pass::forward, out, batch));
   if (run.repeats == 1) stored_[r].single_input = stream;
-  stream = out;
+  stream = run.pipelined ? batch : out;
   copies = std::move(next);
 }
 

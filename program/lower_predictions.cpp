@@ -54,7 +54,7 @@ std::vector<BufferId> Lowering::losses(std::vector<ProgramNode>& nodes, const Co
   std::vector<BufferId> gradients;
   Copies sums = no_copies(head_);  // of the gradients of the head's weights
   for (const BufferId stream : streams) {
-    gradients.push_back(gradient_carry());
+    gradients.push_back(outer_gradient_carry());
     Beside during = stream == streams.back() ? std::exchange(beside, {}) : Beside();
     Instance use = emit_.instance(head_);
     use.weights = copies;

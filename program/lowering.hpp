@@ -1,15 +1,16 @@
 // How a step is laid out from layer templates: forward over the runs of layers, the losses,
 // backward, the optimizer.
 //
-// One class in four sources: lower.cpp (the step, what travels ahead), lower_forward.cpp (what a
-// run keeps), lower_backward.cpp (what it computes again) and lower_predictions.cpp (losses and
-// multi-token prediction).
+// One class in five sources: lower.cpp (the step, what travels ahead), lower_forward.cpp (what a
+// run keeps), lower_backward.cpp (what it computes again), lower_pipeline.cpp (what stages pass on)
+// and lower_predictions.cpp (losses and multi-token prediction).
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "plans/pipeline.hpp"
 #include "program/layer_passes.hpp"
 #include "program/lower.hpp"
 #include "program/remat_policy.hpp"
@@ -23,6 +24,10 @@ using Copies = std::vector<BufferId>;  // of the weights of one use of a layer, 
 struct Run {
   std::vector<const LayerTemplate*> block;
   std::int64_t repeats = 1;
+  std::int64_t weight_sets =
+      1;                  // of the block's weights on this device: repeats, but in a pipeline
+  std::int64_t idle = 0;  // of the repeats: iterations of a pipeline without a microbatch
+  bool pipelined = false;
   RematPolicy policy;
   std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
   std::vector<Recomputation> again;               // per layer of the block
@@ -158,11 +163,27 @@ class Lowering {
   // table.
   Amount shared_table_gradient(const LayerTemplate& layer) const;
 
+  // ---- the pipeline: a run whose repeats are its iterations
+
+  // What the stages pass on after an iteration: the microbatch; one of the batch, of which inputs
+  // leave at the first stage and outputs arrive at the last; one that has come round and waits.
+  std::vector<ProgramNode> pass_on(Pass pass, BufferId microbatch, BufferId batch);
+  // `body` with what the stages pass on after it, or beside it where two iterations lie between.
+  ProgramNode iteration(const Run& run, std::vector<ProgramNode> body, Pass pass,
+                        BufferId microbatch, BufferId batch);
+  // A microbatch's place in the pipeline, filled from the batch.
+  BufferId enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch);
+  // Over data parallel devices, once for all microbatches.
+  void sum_pipelined_gradients(std::size_t r, std::vector<ProgramNode>& nodes);
+
+  // Of the layers, and outside of them, where they differ in a pipeline.
   BufferId carry();
   BufferId gradient_carry();
+  BufferId outer_carry();
+  BufferId outer_gradient_carry();
 
   const Plan& plan_;
-  LocalBatch batch_;
+  PipelineSchedule schedule_;
   StepProgram program_;
   Emitter emit_;
   LayerPasses passes_;
@@ -178,7 +199,9 @@ class Lowering {
   Recomputation nothing_of_mtp_;
   Recomputation nothing_of_embedding_;
   Amount carry_bytes_;
-  std::int64_t tiles_ = 1;  // of the loss
+  Amount outer_carry_bytes_;
+  BufferId waiting_ = no_buffer;  // microbatches that have come round
+  std::int64_t tiles_ = 1;        // of the loss
 };
 
 // `main` with the nodes of `beside`, one after the other, beside it.

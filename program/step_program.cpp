@@ -60,6 +60,13 @@ ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside) {
   return node;
 }
 
+ProgramNode idle(ProgramNode body) {
+  body.leaf.idle = true;
+  if (auto* work = std::get_if<Compute>(&body.leaf.work)) work->model_flops = {};
+  for (ProgramNode& child : body.children) child = idle(std::move(child));
+  return body;
+}
+
 ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts) {
   if (times == 0) return sequence({});
   if (times == 1) return body;

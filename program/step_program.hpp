@@ -118,6 +118,7 @@ struct Leaf {
   // that is not there (dead code of a recomputation) is not waited for.
   std::vector<Mark> after;
   WorkSource source;
+  bool idle = false;  // of a pipeline's stage that has no microbatch: it computes on nothing
 };
 
 // What a Repeat counts. Plans that differ in the last two, beyond 1, are laid out alike.
@@ -140,6 +141,10 @@ ProgramNode sequence(std::vector<ProgramNode> children);
 ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside);
 // The body alone for times == 1; an empty sequence for 0.
 ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = RepeatOf::layers);
+
+// `body` as a stage of a pipeline runs it without a microbatch: the mathematics asks for none of
+// it.
+ProgramNode idle(ProgramNode body);
 
 struct StepProgram {
   ProgramNode root;

@@ -65,15 +65,27 @@ void add_op(const OpTemplate& op, Form& form) {
 
 LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch) {
   if (slot == TemplateSlot::embedding) return embedding_template(plan, batch);
-  if (slot == TemplateSlot::head)
-    return head_template(
-        plan, {1, batch.tokens() / plan.config.integer("num_vocab_tiling"), batch.sequence});
+  if (slot == TemplateSlot::head) {
+    LocalBatch tile = batch;
+    tile.length = batch.tokens() / plan.config.integer("num_vocab_tiling");
+    tile.sequences = 1;
+    return head_template(plan, tile);
+  }
   if (slot == TemplateSlot::mtp)
     return plan.model.mtp_layers > 0 ? mtp_template(plan, batch) : LayerTemplate();
   const int kind = slot - TemplateSlot::first_kind;
   const std::vector<int>& layers = plan.model.layers;
   if (std::find(layers.begin(), layers.end(), kind) == layers.end()) return {};
-  return layer_template(plan, plan.model.kinds[static_cast<std::size_t>(kind)], batch);
+  LayerTemplate layer =
+      layer_template(plan, plan.model.kinds[static_cast<std::size_t>(kind)], layer_batch(plan));
+  if (plan.mesh.size("stage") == 1) return layer;
+  // A stage sums the gradients of its layers over data parallel devices once, after all
+  // microbatches (Lowering::sum_pipelined_gradients).
+  for (Weight& weight : layer.weights) {
+    weight.reduce_axes.clear();
+    weight.reduce_group = 1;
+  }
+  return layer;
 }
 
 std::size_t slot_count(const Plan& plan) {

@@ -37,7 +37,7 @@ struct StepTemplates {
   }
 };
 
-// The template of one slot, or an empty one.
+// The template of one slot, or an empty one; outside the layers for `batch`.
 LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch);
 std::size_t slot_count(const Plan& plan);
 

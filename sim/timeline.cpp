@@ -32,6 +32,10 @@ void TimeParts::add(const TimePart& part, std::int64_t times) {
 
 void TimeParts::add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
                           std::int64_t times) {
+  if (leaf.idle) {
+    add({leaf.layer_kind, leaf.pass, "bubble", time}, times);
+    return;
+  }
   if (!std::holds_alternative<Compute>(leaf.work)) {
     add({leaf.layer_kind, leaf.pass, transfer_cause(leaf), time}, times);
     return;
