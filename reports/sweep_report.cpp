@@ -175,7 +175,7 @@ void append_rows(std::string& text, const char* title, const std::vector<SweepRo
   text += fmt::format("\n{}\n{:>6}{:>11}{:>12}{:>9}{:>12}", title, "chips", "step", "tok/s/dev",
                       "MFU", "peak");
   if (upkeep) text += fmt::format("{:>9}{:>12}", "goodput", "ckpt every");
-  if (priced) text += fmt::format("{:>12}", "per 1e12 tok");
+  if (priced) text += fmt::format("{:>15}", "per 1e12 tok");
   text += "  change\n";
   for (const SweepRow& row : rows) {
     text += fmt::format("{:>6}{:>11}{:>12.1f}{:>9}{:>12}", row.chips,
@@ -186,7 +186,7 @@ void append_rows(std::string& text, const char* title, const std::vector<SweepRo
     if (upkeep)
       text += fmt::format("{:>9}{:>12}", fmt::format("{:.2f} %", 100 * row.upkeep->goodput),
                           fmt::format("{:.0f} s", row.upkeep->checkpoint_interval));
-    if (priced) text += fmt::format("{:>12.0f}", *row.upkeep->cost_per_trillion_tokens);
+    if (priced) text += fmt::format("{:>15.0f}", *row.upkeep->cost_per_trillion_tokens);
     text += fmt::format("  {}\n", printable(row.change));
   }
 }
