@@ -21,18 +21,25 @@ void add_plan_command(CLI::App& app, const char* name, const char* description,
   auto plan_options = add_plan_options(*command);
   auto output = add_output_options(*command);
   auto fidelity = add_fidelity_option(*command);
+  auto strict = std::make_shared<bool>(false);
+  if (verdict_is_exit_code) {
+    command->add_flag("--strict-margin", *strict,
+                      "exit code 4 if the limit lies within the error of the predicted peak");
+  }
   command->callback([=, &result] {
     const PlanRequest request = plan_options->request();
     const Plan plan = make_plan(request);
-    const Evaluation evaluation = evaluate(plan, parse_fidelity(*fidelity));
+    Evaluation evaluation = evaluate(plan, parse_fidelity(*fidelity));
+    evaluation.strict_margin = *strict;
     const bool too_large = evaluation.verdict() == Verdict::does_not_fit;
     const std::vector<Fix> fixes =
         too_large ? cheapest_fixes(request, evaluation) : std::vector<Fix>{};
     emit(
         *output, [&] { return plan_json(evaluation, name, fixes); },
         [&] { return plan_table(evaluation, fixes); });
+    const bool unclear = *strict && evaluation.verdict() == Verdict::inconclusive;
     const bool negative = verdict_is_exit_code && too_large;
-    result = negative ? exit_negative_verdict : exit_done;
+    result = unclear ? exit_inconclusive : negative ? exit_negative_verdict : exit_done;
   });
 }
 
@@ -41,7 +48,7 @@ void add_plan_command(CLI::App& app, const char* name, const char* description,
 void add_fit(CLI::App& app, int& result) {
   add_plan_command(
       app, "fit",
-      "Does the plan fit in HBM? Exit code 0: it fits, 3: it does not.\n\n"
+      "Does the plan fit in HBM? Exit code 0: it fits, 3: it does not, 4: see --strict-margin.\n\n"
       "  meshsim fit model_name=deepseek4-284b compile_topology=v5p-512 attention=dot_product\n"
       "  meshsim fit plan.yml ici_fsdp_parallelism=32 ici_expert_parallelism=8 -o json\n",
       true, result);

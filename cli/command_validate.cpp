@@ -7,6 +7,7 @@
 #include "cli/exit_code.hpp"
 #include "cli/fidelity_option.hpp"
 #include "cli/output_options.hpp"
+#include "reports/accuracy_page.hpp"
 #include "studies/validate.hpp"
 
 namespace meshsim {
@@ -34,6 +35,8 @@ void add_validate(CLI::App& app, int& result) {
                    "what chips reach of their sheets, schema calibration/1; default: built in")
       ->type_name("FILE")
       ->check(not_empty());
+  auto page = std::make_shared<bool>(false);
+  command->add_flag("--page", *page, "the accuracy page in Markdown in place of the table");
   auto output = add_output_options(*command);
   auto fidelity = add_fidelity_option(*command);
   command->callback([=, &result] {
@@ -42,7 +45,13 @@ void add_validate(CLI::App& app, int& result) {
         validate(parse_published_runs(file), parse_fidelity(*fidelity), *calibration);
     emit(
         *output, [&] { return validation_json(validation); },
-        [&] { return validation_table(validation); });
+        [&] {
+          if (!*page) return validation_table(validation);
+          const Calibration stated = calibration->empty()
+                                         ? *builtin_calibration()
+                                         : parse_calibration(read_source(*calibration));
+          return accuracy_page(validation, stated, known_causes());
+        });
     // Without a row to compare there is nothing that would keep the limit.
     const bool beyond =
         *limit && (validation.step_time.rows == 0 || validation.step_time.mean_abs > **limit);

@@ -10,6 +10,7 @@ enum ExitCode {
   exit_our_bug = 1,
   exit_usage = 2,
   exit_negative_verdict = 3,
+  exit_inconclusive = 4,
   exit_invalid_input = 5,
   exit_io = 6,
   exit_resource_limit = 7,

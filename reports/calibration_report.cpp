@@ -28,7 +28,8 @@ Json residuals_json(const std::vector<CalibrationResidual>& residuals) {
     list.push_back({{"id", one.id},
                     {"family", one.family},
                     {"error_ratio", one.error},
-                    {"left_out_error_ratio", one.left_out}});
+                    {"left_out_error_ratio", one.left_out},
+                    {"model_left_out_error_ratio", one.model_left_out}});
   }
   return list;
 }

@@ -86,6 +86,14 @@ Json resolved_json(const ResolvedConfig& config) {
   return all;
 }
 
+Json interval_json(const std::optional<PredictionInterval>& interval, std::string_view unit,
+                   double scale) {
+  if (!interval) return nullptr;
+  return {{fmt::format("low_{}", unit), static_cast<std::int64_t>(interval->low * scale)},
+          {fmt::format("high_{}", unit), static_cast<std::int64_t>(interval->high * scale)},
+          {"coverage_ratio", interval_coverage}};
+}
+
 std::string json_text(const Json& document) {
   refuse_non_finite(document);
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

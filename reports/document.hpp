@@ -2,11 +2,13 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "plans/resolved_config.hpp"
+#include "topologies/prediction_interval.hpp"
 
 namespace meshsim {
 
@@ -30,6 +32,11 @@ Json resolved_json(const ResolvedConfig& config);
 
 // A plan value as JSON of its own type: true, 4, 0.5, "text", [..], {..} or null.
 Json value_json(const Node& value);
+
+// {"low_UNIT", "high_UNIT", "coverage_ratio"} of an interval, its ends times `scale` as integers;
+// null without one.
+Json interval_json(const std::optional<PredictionInterval>& interval, std::string_view unit,
+                   double scale);
 
 // `document` as text: two spaces of indentation, a final newline. Throws Error(internal) if a
 // number is not finite, which JSON could only write as null.

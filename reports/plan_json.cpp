@@ -111,6 +111,10 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::v
   report["fidelity"] = name(evaluation.fidelity);
   report["verdict"] = name(evaluation.verdict());
   add_step(evaluation.step, report);
+  report["step_time_interval"] = interval_json(evaluation.step_time_interval(), "ps", 1e12);
+  report["peak_interval"] = interval_json(evaluation.peak_interval(), "bytes", 1);
+  const std::optional<double> probability = evaluation.fits_probability();
+  report["fits_probability_ratio"] = probability ? Json(*probability) : Json(nullptr);
   report["peak_bytes"] = evaluation.peak().value();
   report["hbm_usable_bytes"] = evaluation.hbm_usable().value();
   report["xla"] = {

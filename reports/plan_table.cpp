@@ -45,6 +45,8 @@ std::vector<std::string> causes_of(const Timeline& timeline) {
   return causes;
 }
 
+constexpr double gib_bytes = 1024.0 * 1024.0 * 1024.0;
+
 double milliseconds(Picoseconds time) { return static_cast<double>(time.value()) / 1e9; }
 
 // Rows: layer kinds and passes; columns: causes; in milliseconds.
@@ -158,22 +160,38 @@ std::string verdict(const Evaluation& evaluation) {
                         human(evaluation.step->timeline.total), name(evaluation.fidelity),
                         evaluation.step->tokens_per_s_per_device, 100 * evaluation.step->mfu);
   }
+  if (const auto band = evaluation.step_time_interval())
+    text += fmt::format("  80 % of measured steps would lie in {:.3g} s to {:.3g} s\n", band->low,
+                        band->high);
   const Bytes used = evaluation.peak();
   const Bytes usable = evaluation.hbm_usable();
   switch (evaluation.verdict()) {
     case Verdict::does_not_fit:
-      return text + fmt::format("DOES NOT FIT: used {} of {} hbm, exceeded by {}\n", in_gib(used),
-                                in_gib(usable), in_gib(used - usable));
+      text += fmt::format("DOES NOT FIT: used {} of {} hbm, exceeded by {}\n", in_gib(used),
+                          in_gib(usable), in_gib(used - usable));
+      break;
     case Verdict::fits:
       text += fmt::format("FITS: used {} of {} hbm, {} free\n", in_gib(used), in_gib(usable),
                           in_gib(usable - used));
       break;
     case Verdict::inconclusive:
+      if (evaluation.step) {
+        text += fmt::format("INCONCLUSIVE: used {} of {} hbm, within the error of the prediction\n",
+                            in_gib(used), in_gib(usable));
+        break;
+      }
       text += fmt::format(
           "INCONCLUSIVE: the state uses {} of {} hbm; the step's own buffers are not modelled for "
           "this plan\n",
           in_gib(used), in_gib(usable));
       break;
+  }
+  if (const auto band = evaluation.peak_interval()) {
+    text += fmt::format("  80 % of measured peaks would lie in {:.1f} GiB to {:.1f} GiB",
+                        band->low / gib_bytes, band->high / gib_bytes);
+    if (const auto probability = evaluation.fits_probability())
+      text += fmt::format("; it fits with a probability of {:.0f} %", 100 * *probability);
+    text += "\n";
   }
   return text;
 }

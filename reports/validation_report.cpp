@@ -38,6 +38,8 @@ Json row_json(const ValidationRow& row) {
           {"predicted_total_gib", or_null(row.total_gib.predicted)},
           {"measured_total_gib", or_null(row.total_gib.measured)},
           {"total_error_ratio", or_null(row.total_gib.error())},
+          {"total_interval_low_gib", or_null(row.total_low_gib)},
+          {"total_interval_high_gib", or_null(row.total_high_gib)},
           {"predicted_peak_bytes", or_null(row.peak_bytes)},
           {"oom_predicted", or_null(row.oom_predicted)},
           {"oom_measured", or_null(row.oom_measured)}};
@@ -51,6 +53,19 @@ Json ablation_json(const AblationOrder& ablation) {
                {"out_of_order", ablation.out_of_order}};
   json["step_time"] = statistics_json(ablation.step_time);
   return json;
+}
+
+Json coverage_json(const std::optional<Coverage>& coverage) {
+  if (!coverage) return nullptr;
+  return {{"rows", coverage->rows},
+          {"ratio", coverage->ratio},
+          {"standard_error_ratio", coverage->standard_error}};
+}
+
+std::string coverage_line(const char* label, const std::optional<Coverage>& coverage) {
+  if (!coverage) return fmt::format("{:<46}{:>5}\n", label, 0);
+  return fmt::format("{:<46}{:>5}{:>9.0f} % +- {:.0f} %\n", label, coverage->rows,
+                     100 * coverage->ratio, 100 * coverage->standard_error);
 }
 
 std::string percent(std::optional<double> ratio) {
@@ -71,8 +86,8 @@ std::string row_line(const ValidationRow& row) {
                   figure(row.step_time_s.predicted, 3), percent(row.step_time_s.error()),
                   figure(row.total_gib.measured, 1), figure(row.total_gib.predicted, 1),
                   percent(row.total_gib.error()), fits(row.oom_measured), fits(row.oom_predicted));
-  if (row.status != RowStatus::ok)
-    line += fmt::format("  {}: {}", name(row.status), printable(row.reason));
+  if (row.status != RowStatus::ok) line += fmt::format("  {}", name(row.status));
+  if (!row.reason.empty()) line += ": " + printable(row.reason);
   return line + "\n";
 }
 
@@ -153,6 +168,12 @@ Json validation_json(const Validation& validation) {
   summary["total"] = statistics_json(validation.total);
   summary["oom_rows"] = validation.oom_rows;
   summary["oom_right"] = validation.oom_right;
+  summary["coverage"] = {
+      {"nominal_ratio", interval_coverage},
+      {"step_time", coverage_json(validation.step_time_inside)},
+      {"total", coverage_json(validation.total_inside)},
+      {"step_time_cross_validated", coverage_json(validation.step_time_cross_validated)},
+      {"peak_cross_validated", coverage_json(validation.peak_cross_validated)}};
   report["summary"] = std::move(summary);
   report["groups"] = Json::array();
   for (const ValidationGroup& group : validation.groups) {
@@ -189,6 +210,13 @@ std::string validation_table(const Validation& validation) {
           statistics_line("arguments + output + temp - alias", validation.total);
   text += fmt::format("out of memory or not: {} of {} right\n", validation.oom_right,
                       validation.oom_rows);
+  text +=
+      fmt::format("\n{:<46}{:>5}{:>11}\n", "measured within the 80 % interval", "rows", "share");
+  text +=
+      coverage_line("step times", validation.step_time_inside) +
+      coverage_line("memory", validation.total_inside) +
+      coverage_line("step times, cross-validated by family", validation.step_time_cross_validated) +
+      coverage_line("memory, cross-validated by family", validation.peak_cross_validated);
   if (!validation.not_modelled.empty()) text += "not modelled:\n";
   for (const std::string& item : validation.not_modelled) text += "  " + printable(item) + "\n";
   return text;

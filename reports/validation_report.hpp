@@ -36,6 +36,7 @@ struct ValidationRow {
   std::string command;  // that predicts it
   Compared step_time_s;
   std::optional<double> interval_low_s, interval_high_s;
+  std::optional<double> total_low_gib, total_high_gib;
   Compared arguments_gib, temp_gib;
   Compared total_gib;  // argument + output + temp - alias; or what the compiler needed in vain
   std::optional<std::int64_t> peak_bytes;
@@ -72,6 +73,10 @@ struct Validation {
   std::vector<ValidationRow> rows;
   ErrorStatistics step_time, arguments, total;  // summaries
   std::vector<ValidationGroup> groups;
+  // Of the 80 % intervals: over the rows of this report, and over the calibration's residuals, each
+  // by what the other families say.
+  std::optional<Coverage> step_time_inside, total_inside;
+  std::optional<Coverage> step_time_cross_validated, peak_cross_validated;
   std::vector<AblationOrder> ablations;
   std::int64_t oom_rows = 0, oom_right = 0;  // rows with a measured outcome
   std::vector<std::string> not_modelled;

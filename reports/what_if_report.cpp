@@ -60,6 +60,8 @@ Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& vari
          {"verdict", verdict_name(variant)},
          {"reason", variant.reason.empty() ? Json(nullptr) : Json(variant.reason)},
          {"step_time_ps", timed ? Json(variant.step_time->value()) : Json(nullptr)},
+         {"step_time_interval", interval_json(variant.step_time_interval, "ps", 1e12)},
+         {"peak_interval", interval_json(variant.peak_interval, "bytes", 1)},
          {"tokens_per_s_per_device", timed ? Json(variant.tokens_per_s_per_device) : Json(nullptr)},
          {"mfu_ratio", timed ? Json(variant.mfu) : Json(nullptr)},
          {"peak_bytes", variant.verdict ? Json(variant.peak.value()) : Json(nullptr)},
@@ -89,6 +91,13 @@ std::string what_if_table(const std::vector<Variant>& variants) {
     text += fmt::format("{:>12}{:>10}  {}\n", in_gib(variant.peak),
                         first || !base.verdict ? "" : relative(variant.peak / gib, base.peak / gib),
                         first ? "" : main_cause(base, variant));
+  }
+  if (base.step_time && base.step_time_interval) {
+    const double width = base.step_time_interval->high / seconds(*base.step_time);
+    text += fmt::format(
+        "80 % of measured steps would lie within {} and {} of a predicted one; "
+        "differences between neighbours are known better\n",
+        relative(1, width), relative(width, 1));
   }
   return text;
 }

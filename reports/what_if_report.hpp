@@ -18,6 +18,8 @@ struct Variant {
   std::optional<Verdict> verdict;
   Bytes peak;
   std::optional<Picoseconds> step_time;
+  std::optional<PredictionInterval> step_time_interval;  // seconds
+  std::optional<PredictionInterval> peak_interval;       // bytes
   double mfu = 0;
   double tokens_per_s_per_device = 0;
   std::vector<TimePart> parts;

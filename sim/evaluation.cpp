@@ -121,7 +121,29 @@ Bytes Evaluation::on_host() const {
   return state.on_host() + (step ? step->program.host.bytes() : Bytes());
 }
 
+std::optional<PredictionInterval> Evaluation::step_time_interval() const {
+  if (!step) return {};
+  return interval_around(seconds(step->timeline.total), plan->config.calibration->step_time);
+}
+
+std::optional<PredictionInterval> Evaluation::peak_interval() const {
+  if (!step) return {};
+  return interval_around(static_cast<double>(peak().value()), plan->config.calibration->peak);
+}
+
+std::optional<double> Evaluation::fits_probability() const {
+  if (!step) return {};
+  return probability_below(static_cast<double>(hbm_usable().value()),
+                           static_cast<double>(peak().value()), plan->config.calibration->peak);
+}
+
+bool Evaluation::within_margin() const {
+  const std::optional<PredictionInterval> band = peak_interval();
+  return band && band->contains(static_cast<double>(hbm_usable().value()));
+}
+
 Verdict Evaluation::verdict() const {
+  if (strict_margin && within_margin()) return Verdict::inconclusive;
   if (peak() > hbm_usable()) return Verdict::does_not_fit;
   return step ? Verdict::fits : Verdict::inconclusive;
 }

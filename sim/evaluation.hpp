@@ -10,6 +10,7 @@
 #include "program/lower.hpp"
 #include "sim/timeline.hpp"
 #include "sim/traffic.hpp"
+#include "topologies/prediction_interval.hpp"
 
 namespace meshsim {
 
@@ -37,12 +38,21 @@ struct Evaluation {
   std::optional<Step> step;  // absent: see not_modelled
   std::vector<std::string> assumptions;
   std::vector<std::string> not_modelled;
+  bool strict_margin = false;  // whether it fits is inconclusive within the peak's interval
 
   Bytes hbm_usable() const;  // per device
   Bytes temp() const;
   Bytes on_host() const;  // per device: state and activations that rest on the host
   Bytes peak() const { return state.arguments() + temp(); }
   Verdict verdict() const;
+
+  // By the residuals of the plan's calibration (topologies/prediction_interval.hpp); nothing where
+  // the step is not modelled or the calibration has too few residuals.
+  std::optional<PredictionInterval> step_time_interval() const;  // seconds
+  std::optional<PredictionInterval> peak_interval() const;       // bytes
+  std::optional<double> fits_probability() const;
+  // The usable HBM lies within the interval of the peak.
+  bool within_margin() const;
 };
 
 // Gathers weights as far ahead as the plan lets XLA; less far while the step does not fit, as XLA

@@ -43,7 +43,8 @@ void add_peak_residual(const PublishedRun& run, const Evaluation& evaluation, Ca
   const TrainingState& state = evaluation.state;
   const Bytes total = state.arguments() + state.output() - state.alias() + evaluation.temp();
   const double error = total / gib / *measured - 1;
-  fit.calibration.peak.push_back({run.id, run.family, error, error});  // nothing of it is fitted
+  fit.calibration.peak.push_back(
+      {run.id, run.family, error, error, error});  // nothing of it is fitted
 }
 
 std::vector<Priceable> priceable(const PublishedRuns& runs, CalibrationFit& fit) {
@@ -112,7 +113,8 @@ class Calibrator {
       row.error = std::expm1(fitted[i] - problem_.measured[i]);
       row.family_left_out = std::expm1(by_family[i] - problem_.measured[i]);
       row.model_left_out = std::expm1(by_model[i] - problem_.measured[i]);
-      result.calibration.step_time.push_back({run.id, run.family, row.error, row.family_left_out});
+      result.calibration.step_time.push_back(
+          {run.id, run.family, row.error, row.family_left_out, row.model_left_out});
       result.rows.push_back(std::move(row));
     }
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 
 #include "inputs/embedded.hpp"
@@ -190,8 +191,11 @@ PublishedRun run_of(const Node& row, const std::string& path, Diagnostics& fault
 }  // namespace
 
 Source published_runs_file() {
-  const EmbeddedFile& file = embedded_studies().front();
-  return {std::string(file.path), std::string(file.text)};
+  for (const EmbeddedFile& file : embedded_studies()) {
+    if (file.path.ends_with("published_runs.json"))
+      return {std::string(file.path), std::string(file.text)};
+  }
+  throw std::logic_error("no published runs are built in");
 }
 
 PublishedRuns parse_published_runs(const Source& file) {

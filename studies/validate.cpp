@@ -6,11 +6,17 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <span>
 
+#include "inputs/embedded.hpp"
+#include "inputs/yaml.hpp"
 #include "studies/neighbours.hpp"
 #include "topologies/chip.hpp"
 
 namespace meshsim {
+
+std::span<const EmbeddedFile> embedded_studies();
+
 namespace {
 
 using Rows = std::vector<const ValidationRow*>;
@@ -35,6 +41,12 @@ void add_memory(const Evaluation& evaluation, const Measured& measured, Validati
   row.total_gib.predicted =
       in_gib_of(state.arguments() + state.output() - state.alias() + evaluation.temp());
   row.peak_bytes = evaluation.peak().value();
+  if (const auto band =
+          interval_around(*row.total_gib.predicted, evaluation.plan->config.calibration->peak)) {
+    row.total_low_gib = band->low;
+    row.total_high_gib = band->high;
+  }
+  if (evaluation.within_margin()) row.status = RowStatus::inconclusive;
   row.oom_predicted = evaluation.peak() > evaluation.hbm_usable();
 }
 
@@ -49,7 +61,8 @@ PlanRequest priced_by(PlanRequest request, const std::string& path) {
   return request;
 }
 
-ValidationRow row_of(const PublishedRun& run, Fidelity fidelity, const std::string& calibration) {
+ValidationRow row_of(const PublishedRun& run, Fidelity fidelity, const std::string& calibration,
+                     std::set<std::string>& not_modelled) {
   ValidationRow row;
   row.id = run.id;
   row.family = run.family;
@@ -63,6 +76,7 @@ ValidationRow row_of(const PublishedRun& run, Fidelity fidelity, const std::stri
   if (!run.not_modelled.empty()) {
     row.status = RowStatus::not_modelled;
     row.reason = run.not_modelled;
+    not_modelled.insert(row.reason);
     return row;
   }
   const PlanRequest request = priced_by(run.request, calibration);
@@ -78,8 +92,13 @@ ValidationRow row_of(const PublishedRun& run, Fidelity fidelity, const std::stri
     }
     const Evaluation evaluation = evaluate(plan, fidelity);
     add_memory(evaluation, run.measured, row);
+    not_modelled.insert(evaluation.not_modelled.begin(), evaluation.not_modelled.end());
     if (evaluation.step) {
       row.step_time_s.predicted = seconds(evaluation.step->timeline.total);
+      if (const auto band = evaluation.step_time_interval()) {
+        row.interval_low_s = band->low;
+        row.interval_high_s = band->high;
+      }
     } else {
       row.status = RowStatus::not_modelled;
       row.reason = evaluation.not_modelled.front();
@@ -137,12 +156,32 @@ AblationOrder order_of(const std::string& name, const Rows& rows) {
   return order;
 }
 
+// The share of the rows whose measured figure lies in its interval.
+std::optional<Coverage> inside(const Rows& rows, Compared ValidationRow::*compared,
+                               std::optional<double> ValidationRow::*low,
+                               std::optional<double> ValidationRow::*high) {
+  std::size_t n = 0;
+  std::size_t hits = 0;
+  for (const ValidationRow* row : rows) {
+    const std::optional<double> measured = (row->*compared).measured;
+    if (!measured || !(row->*low)) continue;
+    ++n;
+    hits += *(row->*low) <= *measured && *measured <= *(row->*high) ? 1U : 0U;
+  }
+  if (n == 0) return {};
+  return coverage_of(hits, n);
+}
+
 void summarise(Validation& all) {
   Rows rows;
   for (const ValidationRow& row : all.rows) rows.push_back(&row);
   all.step_time = statistics_of(rows, &ValidationRow::step_time_s);
   all.arguments = statistics_of(rows, &ValidationRow::arguments_gib);
   all.total = statistics_of(rows, &ValidationRow::total_gib);
+  all.step_time_inside = inside(rows, &ValidationRow::step_time_s, &ValidationRow::interval_low_s,
+                                &ValidationRow::interval_high_s);
+  all.total_inside = inside(rows, &ValidationRow::total_gib, &ValidationRow::total_low_gib,
+                            &ValidationRow::total_high_gib);
   for (const auto& [by, label] :
        {std::pair{"family", &ValidationRow::family}, std::pair{"quality", &ValidationRow::quality},
         std::pair{"kind", &ValidationRow::kind}}) {
@@ -170,19 +209,30 @@ ErrorStatistics statistics_of(const std::vector<const ValidationRow*>& rows,
   return statistics_of(errors);
 }
 
+std::map<std::string, std::string> known_causes() {
+  std::map<std::string, std::string> causes;
+  for (const EmbeddedFile& file : embedded_studies()) {
+    if (!file.path.ends_with("causes.yml")) continue;
+    const Node root = parse_yaml({std::string(file.path), std::string(file.text)});
+    for (const Member& row : root.members) causes.emplace(row.key, row.value.text);
+  }
+  return causes;
+}
+
 Validation validate(const PublishedRuns& runs, Fidelity fidelity, const std::string& calibration) {
   Validation all;
   // A file that is none is refused once, not by every row.
-  all.calibration_text = calibration.empty()
-                             ? builtin_calibration()->file.text
-                             : parse_calibration(read_source(calibration)).file.text;
+  const Calibration stated =
+      calibration.empty() ? *builtin_calibration() : parse_calibration(read_source(calibration));
+  all.calibration_text = stated.file.text;
+  all.step_time_cross_validated = cross_validated(stated.step_time);
+  all.peak_cross_validated = cross_validated(stated.peak);
   all.runs_name = runs.name;
   all.runs_text = runs.text;
   all.fidelity = name(fidelity);
   std::set<std::string> missing;
   for (const PublishedRun& run : runs.runs) {
-    all.rows.push_back(row_of(run, fidelity, calibration));
-    if (all.rows.back().status == RowStatus::not_modelled) missing.insert(all.rows.back().reason);
+    all.rows.push_back(row_of(run, fidelity, calibration, missing));
   }
   all.not_modelled.assign(missing.begin(), missing.end());
   summarise(all);

@@ -46,6 +46,8 @@ Variant evaluated(const PlanRequest& request, std::string change, Fidelity fidel
   const Evaluation evaluation = evaluate(plan, fidelity);
   variant.verdict = evaluation.verdict();
   variant.peak = evaluation.peak();
+  variant.step_time_interval = evaluation.step_time_interval();
+  variant.peak_interval = evaluation.peak_interval();
   if (evaluation.step) {
     variant.step_time = evaluation.step->timeline.total;
     variant.mfu = evaluation.step->mfu;

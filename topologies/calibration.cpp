@@ -105,9 +105,10 @@ std::vector<CalibrationResidual> residuals_of(const Node& list, const std::strin
   for (std::size_t i = 0; i < list.items.size(); ++i) {
     Fields fields(list.items[i], fmt::format("{}[{}]", path, i), faults);
     CalibrationResidual one{fields.text("id"), fields.text("family"), fields.real("error_ratio"),
-                            fields.real("left_out_error_ratio")};
+                            fields.real("left_out_error_ratio"),
+                            fields.real("model_left_out_error_ratio")};
     fields.finish();
-    if (!(one.error > -1 && one.left_out > -1)) {
+    if (!(one.error > -1 && one.left_out > -1 && one.model_left_out > -1)) {
       faults.add({list.items[i].where,
                   fmt::format("{}[{}]", path, i),
                   "a prediction is positive: its error lies above -1",

@@ -3,13 +3,15 @@
 //   {"$schema": ".../calibration/1", "format_version": "1.0", "kind": "calibration",
 //    "constants": [{name, unit, chip, value, low, high, source,
 //                   prior: null | {value, log_sigma}, fitted_rows: [id, ...], residual_ratio}],
-//    "step_time": [{id, family, error_ratio, left_out_error_ratio}], "peak": [the same]}
+//    "step_time": [{id, family, error_ratio, left_out_error_ratio,
+//                   model_left_out_error_ratio}], "peak": [the same]}
 //
 // Every name of `calibration_names()` stands once for chip "any", and may stand again for a chip
 // of which more is known. A constant has a source, or rows that it was fitted to; if fitted, its
 // prior is a Gaussian on the logarithm, and low and high are the 80 % interval of its posterior.
 // The residuals are predicted / measured - 1 of the rows that the fit has seen, with all of them
-// fitted and with the row's family left out; intervals of predictions come from these.
+// fitted, with the row's family left out and with its model left out; intervals of predictions come
+// from these.
 #pragma once
 
 #include <memory>
@@ -43,7 +45,8 @@ struct CalibrationConstant {
 struct CalibrationResidual {
   std::string id, family;
   double error = 0;
-  double left_out = 0;  // fitted without the row's family
+  double left_out = 0;        // fitted without the row's family
+  double model_left_out = 0;  // fitted without the row's model
 };
 
 struct Calibration {
