@@ -71,13 +71,12 @@ std::string rows(const Validation& all, const Calibration& calibration) {
   for (const ValidationRow& row : all.rows) {
     if (!row.step_time_s.measured) continue;
     const CalibrationResidual* residual = residual_of(calibration.step_time, row.id);
-    const std::optional<double> without =
-        residual == nullptr ? std::nullopt : std::optional(residual->left_out);
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", row.id, row.model,
                         row.chip, row.family, row.quality, figure(row.step_time_s.measured, 5),
                         row.step_time_s.predicted ? figure(row.step_time_s.predicted, 5)
                                                   : std::string(name(row.status)),
-                        percent(row.step_time_s.error()), percent(without));
+                        percent(row.step_time_s.error()),
+                        residual == nullptr ? "-" : percent(residual->left_out));
   }
   return text + "\n";
 }

@@ -35,7 +35,7 @@ REPORTS = {
     ),
     "models": (["model"],),
     "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
-    "calibration": (["calibrate"],),
+    "calibration": (["calibrate", "--runs", str(DATA / "runs" / "dense.json")],),
     "validate": (["validate"], ["validate", "--fidelity", "event"]),
     "sweep": (["sweep", str(DATA / "sweep" / "flash.yml")],),
     "moe-check": (["moe", "check", str(DATA / "golden" / "routed_moe_v4_grad.json")],),
