@@ -1,6 +1,7 @@
 #include "program/emitter.hpp"
 
 #include <algorithm>
+#include <compare>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -8,15 +9,33 @@
 namespace meshsim {
 namespace {
 
-using AxesOf = std::vector<std::string> Weight::*;
+// Weights that travel together: over the same mesh axes, in as many stages.
+struct Route {
+  std::vector<std::string> axes;
+  std::int64_t second_stage = 1;
+  auto operator<=>(const Route&) const = default;
+  Route first() const { return {{axes.front()}, 1}; }
+  Route second() const { return {{axes.begin() + 1, axes.end()}, 1}; }
+};
 
-// The ids of `which` by the mesh axes that `axes` names; ids without any are left out.
-std::map<std::vector<std::string>, std::vector<std::size_t>> by_axes(
-    const LayerTemplate& layer, const std::vector<std::size_t>& which, AxesOf axes) {
+// The ids of `which` by how they are gathered; ids that are not are left out.
+std::map<Route, std::vector<std::size_t>> by_gather(const LayerTemplate& layer,
+                                                    const std::vector<std::size_t>& which) {
+  std::map<Route, std::vector<std::size_t>> groups;
+  for (const std::size_t id : which) {
+    const Weight& weight = layer.weights[id];
+    if (!weight.gather_axes.empty())
+      groups[{weight.gather_axes, weight.second_stage}].push_back(id);
+  }
+  return groups;
+}
+
+std::map<std::vector<std::string>, std::vector<std::size_t>> by_reduction(
+    const LayerTemplate& layer, const std::vector<std::size_t>& which) {
   std::map<std::vector<std::string>, std::vector<std::size_t>> groups;
   for (const std::size_t id : which) {
     const Weight& weight = layer.weights[id];
-    if (!(weight.*axes).empty()) groups[weight.*axes].push_back(id);
+    if (!weight.reduce_axes.empty()) groups[weight.reduce_axes].push_back(id);
   }
   return groups;
 }
@@ -86,8 +105,9 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
                                          std::vector<BufferId>& weights, Pass pass) {
   std::vector<ProgramNode> nodes;
   const TemplateNumbers& of = numbers(layer);
-  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::gather_axes)) {
-    Collective work{CollectiveKind::all_gather, axes, layer.weights[ids.front()].gather_group, {}};
+  for (const auto& [route, ids] : by_gather(layer, which)) {
+    Collective work{
+        CollectiveKind::all_gather, route.axes, layer.weights[ids.front()].gather_group, {}};
     Amount payload;
     std::vector<BufferId> writes;
     for (const std::size_t id : ids) {
@@ -99,8 +119,25 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
       append_unique(writes, weights[id]);
     }
     work.payload = payload.bytes();
+    std::vector<BufferId> reads;
+    WorkSource source =
+        source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
+    if (route.second_stage > 1) {
+      source = {};  // its group is no number of the template
+      Collective first = work;
+      first.mesh_axes = route.first().axes;
+      first.group = work.group / route.second_stage;
+      first.payload = Bytes(work.payload.value() / route.second_stage);
+      reads = {buffer(layer.layer_kind + " first stage", "gathered_weights", first.payload)};
+      Leaf leaf = collective_leaf(layer, "gather_weights_first", pass, std::move(first));
+      leaf.writes = reads;
+      nodes.push_back(leaf_node(std::move(leaf)));
+      work.mesh_axes = route.second().axes;
+      work.group = route.second_stage;
+    }
     Leaf leaf = collective_leaf(layer, "gather_weights", pass, std::move(work));
-    leaf.source = source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
+    leaf.source = std::move(source);
+    leaf.reads = std::move(reads);
     leaf.writes = std::move(writes);
     nodes.push_back(leaf_node(std::move(leaf)));
   }
@@ -112,32 +149,54 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
                                          const std::vector<BufferId>& gradients, BufferId store) {
   std::vector<ProgramNode> nodes;
   const TemplateNumbers& of = numbers(layer);
-  const auto add = [&](CollectiveKind kind, const std::vector<std::string>& axes,
-                       const std::vector<std::size_t>& ids, bool scattered) {
-    const Weight& first = layer.weights[ids.front()];
-    const bool scatters = kind == CollectiveKind::reduce_scatter;
-    Collective work{kind, axes, scatters ? first.gather_group : first.reduce_group, {}};
-    Amount payload;
-    std::vector<BufferId> reads;
-    for (const std::size_t id : ids) {
-      payload += of.weight(
-          id, scattered ? WeightNumber::scattered_gradient : WeightNumber::local_gradient);
-      append_unique(reads, gradients[id]);
-    }
-    work.payload = payload.bytes();
-    const char* name = scatters ? "scatter_gradients" : "reduce_gradients";
+  const auto add = [&](const char* name, Collective work, WorkSource source,
+                       std::vector<BufferId> reads, BufferId result) {
     Leaf leaf = collective_leaf(layer, name, Pass::backward, std::move(work));
-    leaf.source =
-        source_of(payload, of.weight_number(ids.front(), scatters ? WeightNumber::gather_group
-                                                                  : WeightNumber::reduce_group));
+    leaf.source = std::move(source);
     leaf.reads = std::move(reads);
-    append_unique(leaf.writes, store);
+    append_unique(leaf.writes, result);
     nodes.push_back(leaf_node(std::move(leaf)));
   };
-  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::gather_axes))
-    add(CollectiveKind::reduce_scatter, axes, ids, false);
-  for (const auto& [axes, ids] : by_axes(layer, which, &Weight::reduce_axes))
-    add(CollectiveKind::all_reduce, axes, ids, true);
+  const auto sum = [&](const std::vector<std::size_t>& ids, WeightNumber which_number) {
+    Amount all;
+    for (const std::size_t id : ids) all += of.weight(id, which_number);
+    return all;
+  };
+  const auto read = [&](const std::vector<std::size_t>& ids) {
+    std::vector<BufferId> all;
+    for (const std::size_t id : ids) append_unique(all, gradients[id]);
+    return all;
+  };
+  for (const auto& [route, ids] : by_gather(layer, which)) {
+    const Amount payload = sum(ids, WeightNumber::local_gradient);
+    Collective work{CollectiveKind::reduce_scatter, route.axes,
+                    layer.weights[ids.front()].gather_group, payload.bytes()};
+    WorkSource source =
+        source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
+    std::vector<BufferId> reads = read(ids);
+    if (route.second_stage > 1) {  // the stages of the gather in reverse
+      source = {};
+      Collective first = work;
+      first.mesh_axes = route.second().axes;
+      first.group = route.second_stage;
+      work.mesh_axes = route.first().axes;
+      work.group /= route.second_stage;
+      work.payload = Bytes(work.payload.value() / route.second_stage);
+      const BufferId half =
+          buffer(layer.layer_kind + " first stage", "local_gradients", work.payload);
+      add("scatter_gradients_first", std::move(first), {}, std::move(reads), half);
+      reads = {half};
+    }
+    add("scatter_gradients", std::move(work), std::move(source), std::move(reads), store);
+  }
+  for (const auto& [axes, ids] : by_reduction(layer, which)) {
+    const Amount payload = sum(ids, WeightNumber::scattered_gradient);
+    add("reduce_gradients",
+        {CollectiveKind::all_reduce, axes, layer.weights[ids.front()].reduce_group,
+         payload.bytes()},
+        source_of(payload, of.weight_number(ids.front(), WeightNumber::reduce_group)), read(ids),
+        store);
+  }
   return nodes;
 }
 

@@ -37,7 +37,7 @@ class Emitter {
   Instance instance(const LayerTemplate& layer);
 
   // The collectives that gather the weights `which` of `layer` into `weights`: one for each set of
-  // mesh axes.
+  // mesh axes, or two, over the first of them and over the others.
   std::vector<ProgramNode> gather(const LayerTemplate& layer, const std::vector<std::size_t>& which,
                                   std::vector<BufferId>& weights, Pass pass);
   // The collectives that reduce the gradients `which` into `store`.

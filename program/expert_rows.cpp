@@ -43,7 +43,16 @@ ExpertRows ragged_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_
 ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens) {
   const std::int64_t P = build.plan().mesh.size("expert");
   const std::int64_t n = slots_of(moe, tokens);
+  if (has_capacity(build.plan())) {
+    const double factor = build.plan().config.real("capacity_factor");
+    const auto places = static_cast<std::int64_t>(static_cast<double>(n) * factor);
+    return {n, places, places, places};
+  }
   return in_buffers(build, n, checked_multiply(n, P, "buffer rows"));
+}
+
+bool has_capacity(const Plan& plan) {
+  return plan.config.real("capacity_factor") > 0 && plan.config.real("ragged_buffer_factor") <= 0;
 }
 
 std::int64_t capacity(const LayerBuilder& build, const MoeMlp& moe) {

@@ -28,7 +28,11 @@ ExpertRows local_rows(const MoeMlp& moe, std::int64_t tokens);
 ExpertRows ragged_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
 
 // The slots of all P devices are sorted, those of the local experts multiplied: P n rows, or n f.
+// With a capacity factor c > 0, int(n c) places hold the local experts' rows and are multiplied
+// whole, as Levanter's ring does; MaxText's has no capacity.
 ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
+
+bool has_capacity(const Plan& plan);
 
 // dense_matmul with capacity_factor c > 0: each sequence of S tokens has C places for each expert.
 //   C = int(max(ceil(S k / E) c, c))

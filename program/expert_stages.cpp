@@ -49,6 +49,7 @@ void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
                   const std::string& logits, Names beside, const std::string& chunk) {
   const std::string routing = "routing" + chunk;
   build.activation(routing, tokens, 2 * moe.top_k, DType::float32);
+  if (!moe.router) return;
   const Names weights =
       moe.router_bias == MoeMlp::Bias::trained ? Names{moe_block + "gate/bias"} : Names{};
   beside.push_back(logits);
@@ -129,6 +130,35 @@ void build_experts(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts&
   build_activation(build, moe, products.chunk);
   if (!products.in_one_stage) build.stage("experts_down");
   build_down(build, moe, products);
+}
+
+std::vector<std::string> expert_assumptions(const Plan& plan) {
+  if (!plan.model.has_experts()) return {};
+  const ResolvedConfig& config = plan.config;
+  std::vector<std::string> all;
+  const bool sparse = config.boolean("sparse_matmul");
+  const bool spread = plan.mesh.size("expert") > 1;
+  const bool ring = spread && config.boolean("use_ring_of_experts");
+  if (sparse && spread && config.integer("num_moe_emb_chunks") > 1)
+    all.emplace_back(
+        "embedding chunks: the logits are gathered and sorted once, as XLA does where it finds "
+        "that the calls of every chunk are the same");
+  if (sparse && ring && has_capacity(plan))
+    all.emplace_back(
+        "a ring of experts with a capacity factor holds that many times its share of rows and "
+        "drops "
+        "the rest, as Levanter's does; MaxText's takes no capacity_factor");
+  if (sparse && spread && !ring && config.real("ragged_buffer_factor") > 0 &&
+      config.real("ragged_buffer_factor") < 1)
+    all.emplace_back(
+        "full receive buffers drop the rows of later sources: what a device sends is the average "
+        "of all");
+  if (!sparse && spread && !experts_are_gathered(plan) &&
+      !config.boolean("moe_dispatch_no_expert_sharding"))
+    all.emplace_back(
+        "the places of experts travel by all-to-all, as with moe_dispatch_no_expert_sharding; "
+        "without it XLA may gather the kernels instead");
+  return all;
 }
 
 }  // namespace meshsim

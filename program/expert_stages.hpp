@@ -34,7 +34,8 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
 void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream);
 
 // Scores and choices of `tokens` tokens, from "`logits`" to "routing": expert ids and weights.
-// `beside` is read as well, in the forward pass. `chunk` as in ExpertProducts.
+// `beside` is read as well, in the forward pass. `chunk` as in ExpertProducts. A block without
+// router has "routing" as its input.
 void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
                   const std::string& logits, Names beside = {}, const std::string& chunk = "");
 
@@ -61,6 +62,9 @@ std::int64_t returned_columns(const LayerBuilder& build);
 LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
                                    const char* kernel);
 
+// The strategy of the plan, in a stage that is open. Returns the symbols whose sum is its output.
+Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
 // ---- strategies: `input` and "router_logits" to "routed_out", and the shared expert where there
 // is one
 
@@ -79,6 +83,10 @@ void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::st
 // A ring of experts in num_moe_emb_chunks slices of the embedding: while the up-projection adds one
 // slice's products, the next slice of the tokens is gathered.
 void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
+// Each expert has so many places of every sequence (dense_matmul with capacity). Masks put the
+// tokens there and add up the results; the places of an expert travel to its device.
+void build_places(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
 // What a strategy assumes, for the report.
 std::vector<std::string> expert_assumptions(const Plan& plan);

@@ -170,11 +170,4 @@ void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::s
   EmbeddingChunks(build, moe, input).run();
 }
 
-std::vector<std::string> expert_assumptions(const Plan& plan) {
-  if (!plan.model.has_experts() || plan.config.integer("num_moe_emb_chunks") <= 1) return {};
-  return {
-      "embedding chunks: the logits are gathered and sorted once, as XLA does where it finds that "
-      "the calls of every chunk are the same"};
-}
-
 }  // namespace meshsim

@@ -11,8 +11,10 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   const auto [n, routed, R, moved] = counts;
   const std::vector<std::string> axes{"expert"};
   const std::int64_t returned = returned_columns(build);
-  const Bytes rows = build.activation_bytes(n, D);
-  const Bytes rows_back = build.activation_bytes(n, returned);
+  // Rows that a full buffer drops do not travel: the later sources keep theirs. Average of a
+  // device.
+  const Bytes rows = build.activation_bytes(routed, D);
+  const Bytes rows_back = build.activation_bytes(routed, returned);
   build_choice(build, moe, build.T(), "router_logits");
   build.activation("sent", n, D);
   build.padded_activation("received", R, moved, D);

@@ -66,6 +66,12 @@ class Ring {
   TokenOrder token_order(std::int64_t columns) const {
     return ring_token_order(build_, rows_, columns);
   }
+  // An older ring, of micro-benchmarks: rows of all slots pass through arrays of their own before
+  // the local ones are picked, and after.
+  bool full_length() const {
+    const std::optional<MoeBlock>& block = build_.plan().moe_block;
+    return block && block->dispatch == DispatchVariant::ring_legacy;
+  }
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
 
   // "@2" of what chunk 2 has to itself, and of what it shares with every other chunk.
@@ -82,6 +88,7 @@ class Ring {
     if (chosen_by_scores())
       build_.activation(turn("all_scores", c), group_tokens_, moe_.experts, gate_type(build_));
     if (hashed()) build_.activation(turn("all_ids", c), group_tokens_, 1, DType::int32);
+    if (!moe_.router) build_.activation("choices", build_.T(), 2 * moe_.top_k, DType::float32);
     build_.activation(turn("partial_out", c), group_tokens_, returned());
   }
 
@@ -109,6 +116,23 @@ class Ring {
     if (c >= 2) tokens.after = {own("fan_out", c - 2)};
     if (c >= 1 && barrier_) tokens.after.push_back(own("reduce_outputs", c - 1));
     forward(std::move(tokens));
+    gather_choices(c);
+    // Backward: the same way back.
+    OpTemplate token_sums =
+        collective("reduce_tokens", c, reduce_scatter, D(), type, {"d_" + turn("all_tokens", c)},
+                   {"d_" + input_}, scatter_stream);
+    if (in_chunks()) token_sums.after = {own("fan_out_back", c)};
+    backward_first(std::move(token_sums));
+  }
+
+  // What a device needs to choose for the tokens of all, or their choices.
+  void gather_choices(std::int64_t c) {
+    constexpr auto all_gather = CollectiveKind::all_gather;
+    if (!moe_.router) {
+      forward(collective("gather_choices", c, all_gather, 2 * moe_.top_k, DType::float32,
+                         {"choices"}, {own("routing", c)}, gather_stream));
+      return;
+    }
     forward(collective("gather_logits", c, all_gather, moe_.experts, gate_type(build_),
                        {"router_logits"}, {turn("all_logits", c)}, gather_stream));
     // Scores before the bias travel beside the biased ones that choose; only one of the two has a
@@ -119,19 +143,11 @@ class Ring {
     if (hashed())
       forward(collective("gather_token_ids", c, all_gather, 1, DType::int32, {},
                          {turn("all_ids", c)}, gather_stream));
-    // Backward: the same way back.
-    OpTemplate token_sums =
-        collective("reduce_tokens", c, reduce_scatter, D(), type, {"d_" + turn("all_tokens", c)},
-                   {"d_" + input_}, scatter_stream);
-    OpTemplate logit_sums =
-        collective("reduce_logits", c, reduce_scatter, moe_.experts, gate_type(build_),
-                   {"d_" + turn("all_logits", c)}, {"d_router_logits"}, scatter_stream);
-    if (in_chunks()) {
-      token_sums.after = {own("fan_out_back", c)};
-      logit_sums.after = {own("route_back", c)};
-    }
+    OpTemplate logit_sums = collective(
+        "reduce_logits", c, CollectiveKind::reduce_scatter, moe_.experts, gate_type(build_),
+        {"d_" + turn("all_logits", c)}, {"d_router_logits"}, scatter_stream);
+    if (in_chunks()) logit_sums.after = {own("route_back", c)};
     backward_first(std::move(logit_sums));
-    backward_first(std::move(token_sums));
   }
 
   void permute(std::int64_t c) {
@@ -139,14 +155,21 @@ class Ring {
     if (chosen_by_scores()) beside.push_back(turn("all_scores", c));
     if (hashed()) beside.push_back(turn("all_ids", c));
     build_choice(build_, moe_, group_tokens_, turn("all_logits", c), beside, tag(c));
-    const std::string last_gather = hashed()             ? "gather_token_ids"
+    const std::string last_gather = !moe_.router         ? "gather_choices"
+                                    : hashed()           ? "gather_token_ids"
                                     : chosen_by_scores() ? "gather_scores"
                                                          : "gather_logits";
-    if (in_chunks()) build_.forward_op(own("route", c)).after = {own(last_gather, c)};
     sort_keys(build_, own("routing", c), group_tokens_ * moe_.top_k, own("order", c));
+    const std::string first = moe_.router ? own("route", c) : own("sort_keys_of_order", c);
+    if (in_chunks()) build_.forward_op(first).after = {own(last_gather, c)};
     build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
-    to_experts(build_, turn("all_tokens", c), own("order", c), own("rows_in", c), token_order(D()),
-               tag(c));
+    std::string tokens = turn("all_tokens", c);
+    if (full_length()) {
+      build_.activation(own("all_rows", c), group_tokens_ * moe_.top_k, D());
+      take_rows(build_, own("take_all", c), tokens, own("order", c), own("all_rows", c), 2, 1);
+      tokens = own("all_rows", c);
+    }
+    to_experts(build_, tokens, own("order", c), own("rows_in", c), token_order(D()), tag(c));
     // The buffer of its result is free when the chunk before the last in this pass has returned.
     if (c + 2 < chunks_)
       build_.backward_op(own("fan_out_back", c)).after = {own("reduce_tokens", c + 2)};
@@ -159,8 +182,15 @@ class Ring {
   }
 
   void unpermute(std::int64_t c) {
-    from_experts(build_, own("rows_out", c), own("order", c), own("routing", c),
-                 turn("partial_out", c), token_order(returned()), tag(c));
+    std::string sums = turn("partial_out", c);
+    if (full_length()) {
+      sums = own("all_results", c);
+      build_.activation(sums, group_tokens_ * moe_.top_k, returned());
+    }
+    from_experts(build_, own("rows_out", c), own("order", c), own("routing", c), sums,
+                 token_order(returned()), tag(c));
+    if (full_length())
+      take_rows(build_, own("place_all", c), sums, own("order", c), turn("partial_out", c), 1, 2);
     if (in_chunks()) build_.backward_op(own("fan_in_back", c)).after = {own("gather_gradients", c)};
     if (c >= 2) build_.forward_op(own("fan_in", c)).after = {own("reduce_outputs", c - 2)};
   }
@@ -174,7 +204,8 @@ class Ring {
                    {"d_routed_out"}, {"d_" + turn("partial_out", c)}, gather_stream);
     if (in_chunks()) sums.after = {own("fan_in", c)};
     if (c + 2 < chunks_) gradients.after = {own("fan_in_back", c + 2)};
-    if (c + 1 < chunks_ && barrier_) gradients.after.push_back(own("reduce_logits", c + 1));
+    if (c + 1 < chunks_ && barrier_)
+      gradients.after.push_back(own(moe_.router ? "reduce_logits" : "reduce_tokens", c + 1));
     forward(std::move(sums));
     backward_first(std::move(gradients));
   }

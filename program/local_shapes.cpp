@@ -35,8 +35,10 @@ Axes joined(Axes all, const Axes& more) {
 
 // The mesh axes of a dimension that the working copy of `tensor` keeps: what computes on it splits
 // its activations in the same way.
-Axes kept_axes(const ActivationAxes& axes, const Tensor& tensor, const std::string& logical) {
-  if (logical == "exp") return {"expert"};
+Axes kept_axes(const Plan& plan, const ActivationAxes& axes, const Tensor& tensor,
+               const std::string& logical) {
+  if (logical == "exp" || logical == "expert_only")
+    return experts_are_gathered(plan) ? Axes{} : Axes{"expert"};
   constexpr std::array<std::string_view, 6> inside{"heads", "q_heads", "kv_heads",
                                                    "mlp",   "mlp_moe", "vocab"};
   if (std::find(inside.begin(), inside.end(), logical) != inside.end()) return axes.within;
@@ -59,7 +61,7 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
       tensor.role == TensorRole::expert_kernel && plan.config.boolean("sparse_matmul");
   for (std::size_t i = 0; i < sharding.size(); ++i) {
     shard[i] = ceil_div(shard[i], shards(plan.mesh, sharding[i]));
-    const Axes kept = kept_axes(axes, tensor, tensor.axes[i]);
+    const Axes kept = kept_axes(plan, axes, tensor, tensor.axes[i]);
     for (const std::string& axis : sharding[i]) {
       resting.push_back(axis);
       if (contains(kept, axis)) {
@@ -69,6 +71,15 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
         weight.relaid |= grouped && i > 0;
       }
     }
+  }
+  const char* two_stages = tensor.role == TensorRole::expert_kernel
+                               ? "moe_fsdp_use_two_stage_all_gather"
+                               : "dense_fsdp_use_two_stage_all_gather";
+  if (plan.config.boolean(two_stages) && weight.gather_axes.size() > 1) {
+    std::stable_partition(weight.gather_axes.begin(), weight.gather_axes.end(),
+                          [](const std::string& axis) { return axis == "fsdp"; });
+    weight.second_stage =
+        shards(plan.mesh, Axes(weight.gather_axes.begin() + 1, weight.gather_axes.end()));
   }
   weight.reduce_axes = without(joined(joined(axes.batch, axes.length), axes.within), resting);
   weight.gather_group = shards(plan.mesh, weight.gather_axes);
@@ -81,6 +92,10 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
 }
 
 }  // namespace
+
+bool experts_are_gathered(const Plan& plan) {
+  return !plan.config.boolean("sparse_matmul") && plan.config.real("capacity_factor") <= 0;
+}
 
 ActivationAxes activation_axes(const Plan& plan, Place place) {
   const Axes streams{"activation_batch", "activation_norm_length", "activation_embed"};

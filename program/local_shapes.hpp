@@ -50,6 +50,7 @@ struct Weight {
   std::int64_t elements = 0;             // of one device's working copy, after the gather
   std::vector<std::string> gather_axes;  // all-gather before use, reduce-scatter of the gradient
   std::int64_t gather_group = 1;
+  std::int64_t second_stage = 1;  // of a gather in two stages, fsdp first: devices of the others
   std::vector<std::string>
       reduce_axes;  // all-reduce of the gradient: axes of activations that do not shard it
   std::int64_t reduce_group = 1;
@@ -61,7 +62,11 @@ struct Weight {
   Bytes gradient_shard;  // what rests until the optimizer, padded
 };
 
-// The weights in `tensors`, in their order. Expert kernels stay split over the expert axis; heads,
+// All experts on all tokens (dense_matmul without capacity): every device needs every expert.
+bool experts_are_gathered(const Plan& plan);
+
+// The weights in `tensors`, in their order. Expert kernels stay split over the expert axis, unless
+// they are gathered; heads,
 // hidden columns and vocabulary over ActivationAxes::within; norms of the streams over `embed`.
 std::vector<Weight> local_weights(const Plan& plan, const std::vector<Tensor>& tensors,
                                   const ActivationAxes& axes);

@@ -10,6 +10,7 @@
 #include "program/context_parallel.hpp"
 #include "program/expert_stages.hpp"
 #include "program/lowering.hpp"
+#include "program/moe_block.hpp"
 #include "program/outer_templates.hpp"
 
 namespace meshsim {
@@ -323,14 +324,14 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (std::optional<std::string> axes = not_split(plan)) return axes;
   if (std::optional<std::string> parts = not_in_parts(plan)) return parts;
   if (std::optional<std::string> pipe = not_piped(plan)) return pipe;
-  if (plan.model.config.single_moe_block) return "single MoE blocks";
   if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
     return "multi-token prediction with hyper-connections";
+  if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
-    if (config.real("capacity_factor") > 0) return "the dense path with capacity";
-    if (plan.mesh.size("expert") > 1) return "the dense path with expert parallelism";
+    if (config.real("capacity_factor") > 0 && context_split(plan).devices() > 1)
+      return "the dense path with capacity and a context degree";
   }
   if (config.integer("num_moe_emb_chunks") > 1 && config.integer("num_moe_token_chunks") > 1)
     return "experts in chunks of the tokens and of the embedding at once";
@@ -348,7 +349,8 @@ std::int64_t step_tokens(const Plan& plan) {
 
 StepProgram lower(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
                   const std::vector<std::int64_t>& state) {
-  return Lowering(plan, prefetch, templates, state).run();
+  return plan.moe_block ? lower_moe_block(plan, prefetch, templates)
+                        : Lowering(plan, prefetch, templates, state).run();
 }
 
 StepProgram lower(const Plan& plan, Prefetch prefetch) {

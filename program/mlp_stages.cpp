@@ -11,11 +11,16 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) 
   }
   MoeMlp moe = std::get<MoeMlp>(mlp);
   moe.width /= build.ways();
-  const ResolvedConfig& config = build.plan().config;
   build_router(build, moe, stream);
-  const std::string input = enter_block(build, stream);
-  if (!config.boolean("sparse_matmul")) {
+  return build_routed(build, moe, enter_block(build, stream));
+}
+
+Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+  const ResolvedConfig& config = build.plan().config;
+  if (experts_are_gathered(build.plan())) {
     build_all_experts(build, moe, input);
+  } else if (!config.boolean("sparse_matmul")) {
+    build_places(build, moe, input);
   } else if (build.plan().mesh.size("expert") == 1) {
     build_local(build, moe, input);
   } else if (config.integer("num_moe_emb_chunks") > 1) {

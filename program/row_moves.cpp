@@ -52,6 +52,21 @@ void sort_rows(LayerBuilder& build, const std::string& name, const std::string& 
   build.backward(std::move(back));
 }
 
+void take_rows(LayerBuilder& build, const std::string& name, const std::string& from,
+               const std::string& index, const std::string& to, std::int64_t passes,
+               std::int64_t passes_back) {
+  const Bytes pass = std::max(touched(build, from), touched(build, to));
+  const auto move = [&](const std::string& move_name, const Names& reads, const Names& writes,
+                        std::int64_t times) {
+    OpTemplate op = row_move(build, move_name, reads, writes, pass * times);
+    auto& work = std::get<Compute>(op.work);
+    work.hbm_bytes = std::max(work.hbm_bytes, work.gathered);
+    return op;
+  };
+  build.forward(move(name, {from, index}, {to}, passes));
+  build.backward(move(with_suffix(name, "_back"), {"d_" + to, index}, {"d_" + from}, passes_back));
+}
+
 void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
                 const std::string& sorted, TokenOrder between, const std::string& chunk) {
   const std::string name = "fan_out" + chunk;

@@ -52,6 +52,11 @@ void from_experts(LayerBuilder& build, const std::string& sorted, const std::str
 TokenOrder ring_token_order(const LayerBuilder& build, const ExpertRows& rows,
                             std::int64_t columns);
 
+// All of the larger of `from` and `to` by `index`: so many passes over it, forward and backward.
+void take_rows(LayerBuilder& build, const std::string& name, const std::string& from,
+               const std::string& index, const std::string& to, std::int64_t passes,
+               std::int64_t passes_back);
+
 // One sort, by `index`.
 void sort_rows(LayerBuilder& build, const std::string& name, const std::string& from,
                const std::string& index, const std::string& to);

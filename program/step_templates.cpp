@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "program/emitter.hpp"
+#include "program/moe_block.hpp"
 #include "program/outer_templates.hpp"
 
 namespace meshsim {
@@ -64,6 +65,8 @@ void add_op(const OpTemplate& op, Form& form) {
 }  // namespace
 
 LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch) {
+  if (plan.moe_block)
+    return slot == TemplateSlot::first_kind ? moe_block_template(plan, batch) : LayerTemplate();
   if (slot == TemplateSlot::embedding) return embedding_template(plan, batch);
   if (slot == TemplateSlot::head) {
     LocalBatch tile = batch;
@@ -167,7 +170,8 @@ std::string template_form(const LayerTemplate& layer) {
     form.add(weight.name)
         .add(weight.trainable ? 1 : 0)
         .add(weight.gradient ? 1 : 0)
-        .add(weight.relaid ? 1 : 0);
+        .add(weight.relaid ? 1 : 0)
+        .add(weight.second_stage > 1 ? 1 : 0);
     form.list(weight.gather_axes).list(weight.reduce_axes);
   }
   for (const Stage& stage : layer.stages) {
