@@ -1,4 +1,4 @@
-// Gradients of the routed experts of DeepSeek-V4 on one rank, in float32.
+// Gradients of the routed experts of DeepSeek-V4, in float32, on one rank or many.
 //
 //   L = sum(dy y);  y[t] = sum_j w[t,j] Y[t,j];  Y = h wo;  h = silu(min(g, L)) clip(u, -L, L)
 //   dw[t,j] = <Y[t,j], dy[t]>          dY[t,j] = w[t,j] dy[t]
@@ -28,5 +28,13 @@ struct MoeGradients {
 MoeGradients routed_moe_gradients(const Tensor<float>& x, std::span<const std::int64_t> token_ids,
                                   const Tensor<float>& dy, const MoeWeights<float>& weights,
                                   const MoeConfig& config, const HashTable* table);
+
+// The same on many ranks, by config.strategy; every rank calls it with its own tokens and experts.
+// d_w0, d_w1 and d_wo are those of the own experts, whole; the sum of d_gate_kernel over the ranks
+// is the gradient of the gate. Throws Error(invalid_input) with tensor ranks, truncated buffers or
+// expert biases.
+MoeGradients routed_moe_gradients(const Tensor<float>& x, std::span<const std::int64_t> token_ids,
+                                  const Tensor<float>& dy, const MoeWeights<float>& weights,
+                                  const MoeConfig& config, const HashTable* table, RankGrid& ranks);
 
 }  // namespace meshsim

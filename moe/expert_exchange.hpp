@@ -52,7 +52,32 @@ class ExpertExchange {
 
   // Slots per source and expert, [P, E], as every rank knows them after dispatch.
   virtual const CountMatrix& slots() const = 0;
+
+  // ---- the backward pass of a dropless exchange, in this order, if asked for before dispatch
+
+  void keep_for_backward() { keeps_ = true; }
+
+  // dy [T, d] of this rank's tokens, and y [r, d] of the local experts -> dY [r, d]: times the
+  // weights, where combine applies them.
+  virtual Tensor<T> gradients_of_results(const Tensor<T>& dy, const Tensor<T>& y) = 0;
+  // Of row_weights(), [r], where there are such.
+  virtual void take_row_weight_gradients(std::span<const float>) {}
+  // The rows once more, where a schedule gathers them again instead of keeping them; or empty.
+  virtual Tensor<T> rows_again() { return {}; }
+  // dX [r, d] -> dx [T, d], the copies of a token summed.
+  virtual Tensor<T> gradients_of_tokens(Tensor<T> drows) = 0;
+  // The gradient of the scores `pre` [T, E] of this rank's tokens, through the weights.
+  virtual Tensor<float> gradients_of_scores(const Tensor<float>& pre) = 0;
+
+ protected:
+  bool keeps_ = false;
 };
+
+// dpre [T, E] from dw [T, k], for weights that are chosen scores, normalised and scaled:
+//   w_j = scale a_j / (sum a + 1e-20), a = pre at the chosen ids
+// It is linear in dw: parts of dw that different ranks have may be summed after.
+Tensor<float> gradient_of_scores(const RouterRule& rule, const Tensor<float>& pre,
+                                 const Choice& choice, const Tensor<float>& dw);
 
 // `buffer_rows`: rows of the buffer that feeds the experts, R; without it buffers hold just what
 // arrives, since here, unlike on a TPU, a shape may depend on data.

@@ -71,6 +71,47 @@ class GatheredExchange : public ExpertExchange<T> {
 
   const CountMatrix& slots() const override { return slots_; }
 
+  Tensor<T> gradients_of_results(const Tensor<T>& dy, const Tensor<T>& y) override {
+    const std::int64_t k = config_.rule.top_k, d = dy.width();
+    const Tensor<T> all = ranks_.all_gather_rows("all_gather_dy", dy);  // [P T, d]
+    const bool weighted = this->row_weights().empty();                  // by combine
+    dw_ = Tensor<float>::zeros({all.rows(), k});
+    Tensor<T> rows({arrived_, d});
+    for (std::int64_t i = 0; i < arrived_; ++i) {
+      const Slot slot = order_[static_cast<std::size_t>(i)];
+      const T* const upstream = all.row(slot / k);
+      const float weight = weighted ? choice_.weights.data()[slot] : 1.0F;
+      float product = 0;
+      for (std::int64_t c = 0; c < d; ++c) {
+        product += to_float(y.row(i)[c]) * to_float(upstream[c]);
+        rows.row(i)[c] = from_float<T>(weight * to_float(upstream[c]));
+      }
+      if (weighted) dw_.data()[slot] = product;
+    }
+    return rows;
+  }
+
+  void take_row_weight_gradients(std::span<const float> gradients) override {
+    for (std::size_t i = 0; i < gradients.size(); ++i) dw_.data()[order_[i]] = gradients[i];
+  }
+
+  Tensor<T> gradients_of_tokens(Tensor<T> drows) override {
+    const std::int64_t chunks =
+        config_.strategy == Strategy::embedding_chunks ? config_.num_moe_emb_chunks : 1;
+    Tensor<T> partial({x_->rows() * ranks_.size(), drows.width()});
+    weighted_sum(drows, inverse_, nullptr, config_.rule.top_k, true, partial);
+    if (chunks == 1) return ranks_.reduce_scatter_rows("reduce_scatter_dx", partial);
+    Tensor<T> dx({x_->rows(), drows.width()});
+    const std::int64_t width = drows.width() / chunks;
+    for (std::int64_t c = chunks; c-- > 0;) {  // the last slice's gradients are the first
+      const Tensor<T> slice =
+          ranks_.reduce_scatter_rows("reduce_scatter_dx", column_slice(partial, c * width, width));
+      for (std::int64_t t = 0; t < dx.rows(); ++t)
+        std::copy_n(slice.row(t), width, dx.row(t) + c * width);
+    }
+    return dx;
+  }
+
  protected:
   virtual Choice gather_choice(const RouteOutput& routed) = 0;
   virtual void repeat_gather_of_choice() {}
@@ -78,9 +119,11 @@ class GatheredExchange : public ExpertExchange<T> {
   const MoeConfig& config_;
   Collectives& ranks_;
   std::optional<std::int64_t> buffer_rows_;
+  const Tensor<T>* x_ = nullptr;
   Choice choice_;
   std::vector<Slot> order_;
   CountMatrix slots_;  // [P, E]
+  Tensor<float> dw_;   // of the backward pass: [P T, k], zero but for the rows that are here
 
  private:
   void count_slots() {
@@ -98,7 +141,6 @@ class GatheredExchange : public ExpertExchange<T> {
     }
   }
 
-  const Tensor<T>* x_ = nullptr;
   std::int64_t arrived_ = 0;
   std::vector<Slot> inverse_;  // [P n], -1 for slots of other shards and dropped ones
 };
@@ -115,6 +157,7 @@ class Ring : public GatheredExchange<T> {
     GateOutput all{gathered("all_gather_gate_logits", routed.gate.biased), {}};
     if (this->config_.rule.keeps_pre_bias)
       all.pre_bias = gathered("all_gather_pre_bias", routed.gate.pre_bias);
+    if (this->keeps_) all_pre_ = all.pre_bias;
     RandomDraw draw{routed.draw.seed, {}};
     for (std::int64_t rank = 0; rank < this->ranks_.size(); ++rank)
       for (const std::int64_t token : routed.draw.tokens)
@@ -124,6 +167,16 @@ class Ring : public GatheredExchange<T> {
   }
   void repeat_gather_of_choice() override { this->choice_ = gather_choice(*routed_); }
 
+ public:
+  // Every rank chose for all tokens: each has the gradients of its own rows' weights.
+  Tensor<float> gradients_of_scores(const Tensor<float>&) override {
+    const Tensor<float> all =
+        gradient_of_scores(this->config_.rule, all_pre_, this->choice_, this->dw_);  // [P T, E]
+    constexpr const char* collective = "reduce_scatter_d_pre";
+    if (this->config_.rule.float32_gate) return this->ranks_.reduce_scatter_rows(collective, all);
+    return to_f32(this->ranks_.reduce_scatter_rows(collective, to_bf16(all)));
+  }
+
  private:
   // In the gate's own type; its values are exact in it.
   Tensor<float> gathered(std::string_view collective, const Tensor<float>& table) {
@@ -132,6 +185,7 @@ class Ring : public GatheredExchange<T> {
   }
 
   const RouteOutput* routed_ = nullptr;
+  Tensor<float> all_pre_;  // [P T, E], kept for the backward pass
 };
 
 // Each rank chooses for its own tokens; ids and weights are gathered, and the weights multiply h
@@ -154,8 +208,28 @@ class GatheredChoice : public GatheredExchange<T> {
   }
   std::span<const float> row_weights() const override { return row_weights_; }
 
+  Tensor<T> rows_again() override {
+    const Tensor<T> x_all = this->ranks_.all_gather_rows("all_gather_x_again", *this->x_);
+    Tensor<T> rows({static_cast<std::int64_t>(this->order_.size()), x_all.width()});
+    gather_rows(x_all, this->order_, this->config_.rule.top_k, rows);
+    return rows;
+  }
+
+  Tensor<float> gradients_of_scores(const Tensor<float>& pre) override {
+    constexpr const char* collective = "reduce_scatter_d_weights";
+    const auto mine = [&]() -> Tensor<float> {  // [T, k]
+      if constexpr (std::is_same_v<T, float>) {
+        return this->ranks_.reduce_scatter_rows(collective, this->dw_);
+      } else {
+        return to_f32(this->ranks_.reduce_scatter_rows(collective, to_bf16(this->dw_)));
+      }
+    }();
+    return gradient_of_scores(this->config_.rule, pre, routed_->choice, mine);
+  }
+
  protected:
   Choice gather_choice(const RouteOutput& routed) override {
+    routed_ = &routed;
     Choice all;
     all.ids =
         this->ranks_.all_gather("all_gather_ids", std::span<const ExpertId>(routed.choice.ids));
@@ -170,6 +244,7 @@ class GatheredChoice : public GatheredExchange<T> {
 
  private:
   std::vector<float> row_weights_;
+  const RouteOutput* routed_ = nullptr;
 };
 
 }  // namespace

@@ -7,62 +7,11 @@
 #include <numeric>
 
 #include "moe/load_balance.hpp"
+#include "moe/token_parts.hpp"
 #include "units/error.hpp"
 
 namespace meshsim {
 namespace {
-
-template <class T>
-Tensor<T> chosen_rows(const Tensor<T>& x, std::span<const std::int64_t> tokens) {
-  if (x.empty()) return {};
-  Tensor<T> subset({static_cast<std::int64_t>(tokens.size()), x.width()});
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    std::copy_n(x.row(tokens[i]), x.width(), subset.row(static_cast<std::int64_t>(i)));
-  return subset;
-}
-
-// What routing decided for some of the tokens.
-RouteOutput chosen_tokens(const RouteOutput& all, std::int64_t top_k,
-                          std::span<const std::int64_t> tokens) {
-  RouteOutput part;
-  part.gate.biased = chosen_rows(all.gate.biased, tokens);
-  part.gate.pre_bias = chosen_rows(all.gate.pre_bias, tokens);
-  part.choice.weights = chosen_rows(all.choice.weights, tokens);
-  for (const std::int64_t t : tokens) {
-    const auto first = all.choice.ids.begin() + t * top_k;
-    part.choice.ids.insert(part.choice.ids.end(), first, first + top_k);
-    if (!all.draw.tokens.empty())
-      part.draw.tokens.push_back(all.draw.tokens[static_cast<std::size_t>(t)]);
-  }
-  part.draw.seed = all.draw.seed;
-  part.expert_scale = all.expert_scale;
-  part.global_tokens_per_rank = all.global_tokens_per_rank;
-  return part;
-}
-
-// The tokens of each part of a schedule, empty if all go at once: chunk c of every sequence, or
-// microbatch m = tokens m, m + 2, m + 4, ...
-std::vector<std::vector<std::int64_t>> parts_of(const MoeConfig& config, std::int64_t tokens) {
-  const bool chunked = config.strategy == Strategy::token_chunks;
-  if (!chunked && config.strategy != Strategy::batch_split) return {};
-  const std::int64_t count = chunked ? config.num_moe_token_chunks : 2;
-  std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(count));
-  const std::int64_t length = config.sequence / count;
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    const std::int64_t part = chunked ? t % config.sequence / length : t % count;
-    parts[static_cast<std::size_t>(part)].push_back(t);
-  }
-  return parts;
-}
-
-template <class T>
-void scale_rows(Tensor<T>& rows, std::span<const float> scale) {
-  for (std::size_t i = 0; i < scale.size(); ++i) {
-    T* const row = rows.row(static_cast<std::int64_t>(i));
-    for (std::int64_t c = 0; c < rows.width(); ++c)
-      row[c] = from_float<T>(to_float(row[c]) * scale[i]);
-  }
-}
 
 void add_counts(CountMatrix& sum, const CountMatrix& counts) {
   if (sum.counts.empty()) sum = CountMatrix(counts.rows, counts.columns);
@@ -145,8 +94,7 @@ Tensor<T> moe_route_and_compute(const Tensor<T>& x, const RouteOutput& routed,
       const RouteOutput part = chosen_tokens(routed, config.rule.top_k, tokens);
       const Tensor<T> part_y =
           compute_part(part_x, part, experts, config, ranks, buffer_rows, slots);
-      for (std::size_t i = 0; i < tokens.size(); ++i)
-        std::copy_n(part_y.row(static_cast<std::int64_t>(i)), y.width(), y.row(tokens[i]));
+      put_rows<T>(part_y, tokens, y);
     }
     return y;
   };

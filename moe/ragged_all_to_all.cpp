@@ -71,12 +71,60 @@ class RaggedAllToAll : public ExpertExchange<T> {
                              blocks(exclusive_prefix_sums(m_.row(p)), from.recv_sizes));
     }
     Tensor<T> out({tokens_, width});
+    if (this->keeps_) back_ = back;
     weighted_sum(back, inverse_, routed_->choice.weights.data(), config_.rule.top_k,
                  config_.float32_weight_sum, out);
     return out;
   }
 
   const CountMatrix& slots() const override { return slots_; }
+
+  Tensor<T> gradients_of_results(const Tensor<T>& dy, const Tensor<T>&) override {
+    const std::int64_t k = config_.rule.top_k, d = dy.width(), p = ranks_.place();
+    dw_ = Tensor<float>({tokens_, k});
+    Tensor<T> dback(back_.shape());  // [n, d], in the order of X_sorted
+    for (std::int64_t s = 0; s < dback.rows(); ++s) {
+      const std::int64_t row = inverse_[static_cast<std::size_t>(s)];
+      const T* const upstream = dy.row(s / k);
+      const float weight = routed_->choice.weights.data()[s];
+      float product = 0;
+      for (std::int64_t c = 0; c < d; ++c) {
+        product += to_float(back_.row(row)[c]) * to_float(upstream[c]);
+        dback.row(row)[c] = from_float<T>(weight * to_float(upstream[c]));
+      }
+      dw_.data()[s] = product;
+    }
+    back_ = {};
+    if (alone()) return dback;
+    Tensor<T> received({arrived_, d});
+    const AllToAllParameters to = dispatch_parameters(m_, kept_, p);
+    ranks_.all_to_all_rows("combine_back", dback, sending(to), received, receiving(to.recv_sizes));
+    Tensor<T> sorted({arrived_, d});
+    gather_rows(received, arrived_order(), 1, sorted);
+    return sorted;
+  }
+
+  Tensor<T> gradients_of_tokens(Tensor<T> drows) override {
+    const std::int64_t d = drows.width(), p = ranks_.place();
+    Tensor<T> back;  // [n, d], in the order of X_sorted
+    if (alone()) {
+      back = std::move(drows);
+    } else {
+      Tensor<T> unsorted(drows.shape());  // in the order of arrival
+      scatter_rows(drows, arrived_order(), unsorted);
+      back = Tensor<T>({static_cast<std::int64_t>(inverse_.size()), d});
+      const AllToAllParameters from = combine_parameters(m_, kept_, p);
+      ranks_.all_to_all_rows("dispatch_back", unsorted, sending(from), back,
+                             blocks(exclusive_prefix_sums(m_.row(p)), from.recv_sizes));
+    }
+    Tensor<T> dx({tokens_, d});
+    weighted_sum(back, inverse_, nullptr, config_.rule.top_k, true, dx);
+    return dx;
+  }
+
+  Tensor<float> gradients_of_scores(const Tensor<float>& pre) override {
+    return gradient_of_scores(config_.rule, pre, routed_->choice, dw_);
+  }
 
  private:
   bool alone() const { return ranks_.size() == 1 && config_.ragged_buffer_factor <= 0; }
@@ -125,6 +173,8 @@ class RaggedAllToAll : public ExpertExchange<T> {
   CountMatrix slots_, m_, kept_;
   LocalPermute local_;
   Tensor<T> rows_;
+  Tensor<T> back_;    // of the backward pass: what combine brought, [n, d]
+  Tensor<float> dw_;  // [T, k]
 };
 
 }  // namespace

@@ -219,6 +219,18 @@ RunConfig parse_run(const std::vector<std::string>& arguments, std::int64_t laun
   run.tensor_ranks = words.integer("tensor_ranks", 1);
   run.tokens = words.integer("tokens", 0);
   run.seed = static_cast<std::uint64_t>(words.integer("seed", 0));
+  run.backward = words.boolean("backward", false);
+  if (run.backward && run.bfloat16)
+    words.fault("backward", "gradients are in float32: it needs dtype=float32");
+  if (run.backward && run.tensor_ranks > 1)
+    words.fault("backward", "needs tensor_ranks=1: gradients exist for whole experts");
+  if (run.backward && run.mlp_bias)
+    words.fault("backward", "needs mlp_bias=false: gradients exist without expert biases");
+  if (run.backward && run.moe.ragged_buffer_factor > 0)
+    words.fault("backward", "needs ragged_buffer_factor=-1: gradients exist for dropless buffers");
+  if (run.backward && (run.moe.rule.score != Score::sqrt_softplus ||
+                       run.moe.rule.weights != WeightRule::chosen_scores))
+    words.fault("backward", "gradients exist for the layer of DeepSeek-V4 only");
   run.compare_single_rank = words.boolean("compare_single_rank", true);
   run.routing_trace = words.text("routing_trace");
   run.traffic = words.text("traffic");
@@ -291,6 +303,8 @@ std::span<const RunKey> run_keys() {
       {"routed_bias_update_rate", "", "0: the bias stays"},
       {"per_device_statistics", "false",
        "loss and bias update see a rank's own tokens only (MaxText's quirk)"},
+      {"backward", "false",
+       "each layer's gradients too, for dy = its output: DeepSeek-V4, float32"},
       {"compare_single_rank", "true", "repeat the run on one rank and compare"},
       {"routing_trace", "", "file to write: routing-trace/1"},
       {"traffic", "", "file to write: traffic/1"}};

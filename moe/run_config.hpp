@@ -29,6 +29,7 @@ struct RunConfig {
   std::int64_t ranks = 1;   // expert ranks x tensor_ranks
   std::int64_t tensor_ranks = 1;
   std::uint64_t seed = 0;
+  bool backward = false;  // each layer's gradients as well, for dy = its own output
   bool compare_single_rank = true;
   std::string routing_trace, traffic;        // files to write, or ""
   std::vector<std::int64_t> token_ids;       // [steps, tokens]

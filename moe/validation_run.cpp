@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "moe/backward.hpp"
 #include "moe/gemm.hpp"
 #include "moe/in_process_ranks.hpp"
 #include "moe/rank_grid.hpp"
@@ -28,7 +29,8 @@ struct RankRecord {
     double loss;
   };
   std::vector<Place> places;
-  std::vector<Tensor<T>> outputs;  // per step: x after the last layer, [T, d]
+  std::vector<Tensor<T>> outputs;    // per step: x after the last layer, [T, d]
+  std::vector<Tensor<T>> gradients;  // per step and layer: dx, [T, d]; or none
 };
 
 template <class T>
@@ -60,7 +62,17 @@ RankRecord<T> run_rank(const RunConfig& run, Communicator& world, std::int64_t t
                       {}};
       for (std::int64_t t = 0; t < tokens; ++t) draw.tokens.push_back(p * tokens + t);
       const RoutedAndSharedMoE<T> layer(run.moe, w, l, &run.table);
-      const MoeOutput<T> out = layer(rms_normalised(x), ids, grid, draw);
+      const Tensor<T> normalised = rms_normalised(x);
+      const MoeOutput<T> out = layer(normalised, ids, grid, draw);
+      if constexpr (std::is_same_v<T, float>) {
+        if (run.backward) {
+          ledger = {};  // of both passes: the gradients need the forward pass again
+          record.gradients.push_back(routed_moe_gradients(normalised, ids, out.y, w, run.moe,
+                                                          run.moe.hashes(l) ? &run.table : nullptr,
+                                                          grid)
+                                         .dx);
+        }
+      }
       add(x, out.y);
       for (std::size_t e = 0; e < out.bias_update.size(); ++e) w.bias[e] += out.bias_update[e];
       record.places.push_back({l, step, std::move(ledger), out.slots, out.load_balance_loss});
@@ -126,7 +138,7 @@ std::vector<std::vector<Element>> gathered_elements(Communicator& world,
 }
 
 // Both ledgers of one rank and place as integers: {sent or received, collective, src, dst, bytes}.
-constexpr std::array<std::string_view, 13> collectives{"all_gather_shard_counts",
+constexpr std::array<std::string_view, 20> collectives{"all_gather_shard_counts",
                                                        "all_gather_expert_counts",
                                                        "dispatch",
                                                        "combine",
@@ -138,7 +150,14 @@ constexpr std::array<std::string_view, 13> collectives{"all_gather_shard_counts"
                                                        "all_gather_weights",
                                                        "all_reduce_counts",
                                                        "tensor_reduce_scatter",
-                                                       "tensor_all_gather"};
+                                                       "tensor_all_gather",
+                                                       "combine_back",
+                                                       "dispatch_back",
+                                                       "all_gather_dy",
+                                                       "reduce_scatter_dx",
+                                                       "reduce_scatter_d_pre",
+                                                       "all_gather_x_again",
+                                                       "reduce_scatter_d_weights"};
 
 void append(std::vector<std::int64_t>& flat, std::int64_t side, const Traffic& traffic) {
   for (const TrafficRow& row : traffic.rows()) {
@@ -177,7 +196,8 @@ class Alone : public Communicator {
 
 template <class T>
 SingleRankComparison compare_with_single_rank(const RunConfig& run, const RoutingTrace& routing,
-                                              const std::vector<std::vector<T>>& outputs) {
+                                              const std::vector<std::vector<T>>& outputs,
+                                              const std::vector<std::vector<T>>& gradients) {
   RunConfig single = run;
   single.ranks = single.tensor_ranks = 1;
   Alone alone;
@@ -190,14 +210,18 @@ SingleRankComparison compare_with_single_rank(const RunConfig& run, const Routin
       if (many.column_sum(e) != place.slots.at(0, e)) result.routing_equal = false;
   }
   bool close = true;
-  for (std::size_t step = 0; step < outputs.size(); ++step)
-    for (std::size_t i = 0; i < outputs[step].size(); ++i) {
-      const double b = to_float(expected.outputs[step].data()[i]);
-      const double error = std::abs(to_float(outputs[step][i]) - b);
-      result.max_abs_error = std::max(
-          result.max_abs_error, std::isfinite(error) ? error : std::numeric_limits<double>::max());
-      if (!(error <= 1e-5 * (1 + std::abs(b)))) close = false;
-    }
+  const auto compare = [&](const std::vector<std::vector<T>>& these,
+                           const std::vector<Tensor<T>>& those, double& most) {
+    for (std::size_t i = 0; i < these.size(); ++i)
+      for (std::size_t j = 0; j < these[i].size(); ++j) {
+        const double b = to_float(those[i].data()[j]);
+        const double error = std::abs(to_float(these[i][j]) - b);
+        most = std::max(most, std::isfinite(error) ? error : std::numeric_limits<double>::max());
+        if (!(error <= 1e-5 * (1 + std::abs(b)))) close = false;
+      }
+  };
+  compare(outputs, expected.outputs, result.max_abs_error);
+  compare(gradients, expected.gradients, result.max_abs_gradient_error);
   result.judged = std::is_same_v<T, float> && run.moe.ragged_buffer_factor <= 0;
   result.passed = result.routing_equal && close;
   return result;
@@ -229,7 +253,8 @@ ValidationResult validated(const RunConfig& run, Communicator& world) {
     const LayerExchange exchange =
         exchange_of(run.moe, run.expert_ranks(), run.tensor_ranks, run.tokens_per_rank(), sizeof(T),
                     distinct(run, place.layer));
-    const Traffic predicted = predicted_traffic(exchange, place.slots);
+    Traffic predicted = predicted_traffic(exchange, place.slots);
+    if (run.backward) predicted.add(predicted_backward_traffic(exchange, place.slots));
     if (!(all.sent == predicted) || !(all.received == predicted))
       result.predicted_equals_moved = false;
     result.moved_bytes += all.sent.bytes();
@@ -242,16 +267,21 @@ ValidationResult validated(const RunConfig& run, Communicator& world) {
       result.losses.push_back({place.layer, place.step, sum / world.size()});
   }
   if (!run.compare_single_rank || world.size() == 1) return result;
-  std::vector<std::vector<T>> outputs;  // per step, all tokens
-  for (const Tensor<T>& x : record.outputs) {
-    outputs.emplace_back();
-    const auto ranks = gathered_elements(world, x.flat());
-    for (std::size_t rank = 0; rank < ranks.size();
-         rank += static_cast<std::size_t>(run.tensor_ranks))  // the others hold the same
-      outputs.back().insert(outputs.back().end(), ranks[rank].begin(), ranks[rank].end());
-  }
+  const auto of_all_tokens = [&](const std::vector<Tensor<T>>& tensors) {
+    std::vector<std::vector<T>> all;
+    for (const Tensor<T>& mine : tensors) {
+      all.emplace_back();
+      const auto ranks = gathered_elements(world, mine.flat());
+      for (std::size_t rank = 0; rank < ranks.size();
+           rank += static_cast<std::size_t>(run.tensor_ranks))  // the others hold the same
+        all.back().insert(all.back().end(), ranks[rank].begin(), ranks[rank].end());
+    }
+    return all;
+  };
+  const auto outputs = of_all_tokens(record.outputs);
+  const auto gradients = of_all_tokens(record.gradients);
   if (world.rank() == 0)
-    result.single_rank = compare_with_single_rank(run, result.routing, outputs);
+    result.single_rank = compare_with_single_rank(run, result.routing, outputs, gradients);
   return result;
 }
 

@@ -1,6 +1,9 @@
 // A stack of MoE layers over several steps on a grid of ranks: real rows move, every byte is
 // compared with its prediction, and the results with those of one rank.
 //
+// With `backward`, every layer's gradients for dy = its output as well: the bytes of both passes
+// are compared.
+//
 //   x_0 = embedding of the token ids;  x_{l+1} = x_l + MoE_l(RMSNorm(x_l));  bias_l += update_l
 //
 // There is no attention: a token meets others only through the experts' capacity and the bias.
@@ -19,9 +22,10 @@ namespace meshsim {
 
 struct SingleRankComparison {
   bool routing_equal = false;
-  double max_abs_error = 0;  // of the last layer's output, over all steps
-  bool judged = false;       // float32 and dropless: the results must agree
-  bool passed = false;       // same routing and |a - b| <= 1e-5 (1 + |b|)
+  double max_abs_error = 0;           // of the last layer's output, over all steps
+  double max_abs_gradient_error = 0;  // of every layer's dx, if there is a backward pass
+  bool judged = false;                // float32 and dropless: the results must agree
+  bool passed = false;                // same routing and |a - b| <= 1e-5 (1 + |b|)
 };
 
 struct LayerLoss {

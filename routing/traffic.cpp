@@ -128,4 +128,27 @@ Traffic predicted_traffic(const LayerExchange& l, const CountMatrix& slots) {
   return traffic;
 }
 
+Traffic predicted_backward_traffic(const LayerExchange& l, const CountMatrix& slots) {
+  Traffic traffic;
+  Grid grid(l, traffic);
+  const std::int64_t row = l.embedding * l.element_bytes;
+  if (l.strategy == Strategy::ragged_all_to_all) {
+    const CountMatrix m = per_shard(slots, l.expert_ranks);
+    grid.over_experts("combine_back", [&](auto i, auto j) { return m.at(i, j) * row; });
+    grid.over_experts("dispatch_back", [&](auto i, auto j) { return m.at(j, i) * row; });
+    return traffic;
+  }
+  grid.over_experts("all_gather_dy", [&](auto, auto) { return l.tokens * row; });
+  grid.over_experts("reduce_scatter_dx", [&](auto, auto) { return l.tokens * row; });
+  if (l.strategy == Strategy::batch_split) {
+    grid.over_experts("all_gather_x_again", [&](auto, auto) { return l.tokens * row; });
+    grid.over_experts("reduce_scatter_d_weights",
+                      [&](auto, auto) { return l.tokens * l.top_k * l.weight_bytes; });
+  } else {
+    grid.over_experts("reduce_scatter_d_pre",
+                      [&](auto, auto) { return l.tokens * l.experts * l.gate_bytes; });
+  }
+  return traffic;
+}
+
 }  // namespace meshsim

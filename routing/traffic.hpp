@@ -72,4 +72,12 @@ std::int64_t expert_buffer_rows(const LayerExchange& layer);
 // and each rank contributes its row of P counters.
 Traffic predicted_traffic(const LayerExchange& layer, const CountMatrix& slots);
 
+// The backward pass of a dropless layer without tensor ranks:
+//   combine_back    sum_{j!=p} M[p,j] d D         dispatch_back       sum_{i!=p} M[i,p] d D
+//   all_gather_dy, reduce_scatter_dx              (P-1) T d D each, of the gathering strategies
+//   reduce_scatter_d_pre (rings)                  (P-1) T E Dg: of the scores that are the weights
+//   all_gather_x_again (batch_split)              (P-1) T d D: rows are gathered again, not kept
+//   reduce_scatter_d_weights (batch_split)        (P-1) T k Dw
+Traffic predicted_backward_traffic(const LayerExchange& layer, const CountMatrix& slots);
+
 }  // namespace meshsim

@@ -34,10 +34,13 @@ Json run_json(const RunConfig& run, const ValidationResult& result) {
   report["received_bytes"] = result.received_bytes;
   report["predicted_bytes"] = result.predicted_bytes;
   if (result.single_rank) {
-    report["single_rank"] = {{"routing_equal", result.single_rank->routing_equal},
-                             {"max_abs_error", result.single_rank->max_abs_error},
-                             {"judged", result.single_rank->judged},
-                             {"passed", result.single_rank->passed}};
+    report["single_rank"] = {
+        {"routing_equal", result.single_rank->routing_equal},
+        {"max_abs_error", result.single_rank->max_abs_error},
+        {"max_abs_gradient_error",
+         run.backward ? Json(result.single_rank->max_abs_gradient_error) : Json(nullptr)},
+        {"judged", result.single_rank->judged},
+        {"passed", result.single_rank->passed}};
   }
   report["losses"] = Json::array();
   for (const LayerLoss& each : result.losses)
@@ -92,6 +95,9 @@ std::string run_table(const RunConfig& run, const ValidationResult& result) {
                         : result.single_rank->passed ? ""
                                                      : ": MISS");
   }
+  if (result.single_rank && run.backward)
+    text += fmt::format("gradients of the tokens: largest error {:.2e}\n",
+                        result.single_rank->max_abs_gradient_error);
   return text;
 }
 

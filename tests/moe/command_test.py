@@ -203,6 +203,36 @@ class Run(unittest.TestCase):
                 set(rows[0]), {"layer", "step", "collective", "src", "dst", "bytes"}
             )
 
+    def test_backward_moves_what_is_predicted_and_agrees_with_one_rank(self):
+        returned = {
+            "ragged_all_to_all": ("combine_back", "dispatch"),
+            "batch_split": ("all_gather_x_again", "all_gather_x"),
+        }
+        for strategy in STRATEGIES:
+            words = ["ranks=4", "num_hash_layers=0", f"strategy={strategy}", "-o", "json"]
+            forward = json.loads(call("run", *words).stdout)
+            result = call("run", *words, "backward=true")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            both = json.loads(result.stdout)
+            self.assertTrue(both["predicted_equals_moved"])
+            self.assertTrue(both["single_rank"]["passed"])
+            self.assertGreater(both["single_rank"]["max_abs_gradient_error"], 0)
+            self.assertLess(both["single_rank"]["max_abs_gradient_error"], 1e-4)
+            self.assertIsNone(forward["single_rank"]["max_abs_gradient_error"])
+
+            def moved(report, name):
+                return [
+                    (row["step"], row["src"], row["dst"], row["bytes"])
+                    for row in report["traffic"]
+                    if row["collective"] == name
+                ]
+
+            # Gradients of results go where rows went; a second gather is as large as the first.
+            back, there = returned.get(strategy, ("all_gather_dy", "all_gather_x"))
+            self.assertEqual(moved(both, back), moved(forward, there))
+            for name in {row["collective"] for row in forward["traffic"]}:
+                self.assertEqual(moved(both, name), moved(forward, name))
+
     def test_bad_words_and_files_are_refused(self):
         with tempfile.TemporaryDirectory() as folder:
             ids = pathlib.Path(folder, "ids")
@@ -226,6 +256,8 @@ class Run(unittest.TestCase):
                 (["tokens=400", f"text_file={ids}"], "are needed"),
                 (["hash_table=" + str(ids)], "ids:1:1"),
                 (["token_law=zipf:x=1"], "token_law"),
+                (["backward=true", "dtype=bfloat16"], "dtype=float32"),
+                (["backward=true", "ranks=2", "tensor_ranks=2"], "tensor_ranks=1"),
             ]:
                 result = call("run", *words)
                 self.assertEqual((result.returncode, result.stdout), (5, ""), words)

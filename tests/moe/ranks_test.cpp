@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <mutex>
 
+#include "moe/backward.hpp"
 #include "moe/in_process_ranks.hpp"
 #include "moe/rank_grid.hpp"
 #include "tests/moe/oracle.hpp"
@@ -93,6 +94,77 @@ TEST_CASE("every dropless strategy on 1 to 16 ranks gives the result of one, to 
           for (std::int64_t i = 0; i < x.size(); ++i)
             REQUIRE(std::abs(many.y.data()[i] - single.y.data()[i]) <= 1e-5);
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("gradients on 1 to 8 ranks are those of one, to the byte") {
+  for (const Scenario scenario :
+       {Scenario::balanced, Scenario::skewed, Scenario::no_tokens, Scenario::one_expert}) {
+    const Dims n{scenario == Scenario::no_tokens ? 0 : 32, 8, 6, 8,
+                 scenario == Scenario::one_expert ? 1 : 3};
+    MoeConfig config;
+    config.rule = deepseek4_rule(n.experts, n.top_k, 1.5F);
+    config.embedding = n.embedding;
+    config.width = n.width;
+    config.swiglu_limit = 0.5F;  // some rows are clamped
+    config.sequence = 4;
+    config.num_moe_token_chunks = 2;
+    config.num_moe_emb_chunks = 4;
+    MoeWeights<float> w = random_weights(31, n, false);
+    w.bias.assign(8, 0.0F);
+    if (scenario == Scenario::skewed) w.bias[3] = w.bias[4] = 2;
+    if (scenario == Scenario::one_expert) w.bias[5] = 100;
+    const Tensor<float> x = random_tensor(32, {n.tokens, n.embedding});
+    const Tensor<float> dy = random_tensor(33, {n.tokens, n.embedding});
+    const MoeGradients one = routed_moe_gradients(x, {}, dy, w, config, nullptr);
+    for (int s = 0; s < 5; ++s) {
+      config.strategy = static_cast<Strategy>(s);
+      for (std::int64_t ranks = 1; ranks <= 8; ranks *= 2) {
+        INFO(name(config.strategy) << " on " << ranks);
+        const std::int64_t tokens = n.tokens / ranks, local = n.experts / ranks;
+        std::mutex mutex;
+        Traffic sent, received;
+        Tensor<float> gate = Tensor<float>::zeros(one.d_gate_kernel.shape());
+        CountMatrix slots(ranks, n.experts);
+        run_in_process(static_cast<int>(ranks), [&](Communicator& world) {
+          Ledger ledger;
+          RankGrid grid = make_grid(world, 1, ledger);
+          const std::int64_t p = grid.experts.place();
+          MoeWeights<float> mine;
+          mine.gate_kernel = w.gate_kernel;
+          mine.bias = w.bias;
+          mine.experts = shard_of(w.experts, p * local, local, 0, 1);
+          const Tensor<float> my_x = copied_rows(x, p * tokens, tokens);
+          const MoeGradients many = routed_moe_gradients(
+              my_x, {}, copied_rows(dy, p * tokens, tokens), mine, config, nullptr, grid);
+          const RouteOutput routed = route(my_x, {}, mine, config, nullptr);
+          const std::lock_guard lock(mutex);
+          sent.add(ledger.sent);
+          received.add(ledger.received);
+          for (const ExpertId e : routed.choice.ids) ++slots.at(p, e);
+          const auto close = [](const float* a, const float* b, std::int64_t count) {
+            for (std::int64_t i = 0; i < count; ++i)
+              if (!(std::abs(a[i] - b[i]) <= 1e-5F * (1 + std::abs(b[i])))) return false;
+            return true;
+          };
+          CHECK(close(many.output.data(), one.output.row(p * tokens), many.output.size()));
+          CHECK(close(many.dx.data(), one.dx.row(p * tokens), many.dx.size()));
+          const std::int64_t each = local * n.embedding * n.width;
+          CHECK(close(many.d_w0.data(), one.d_w0.data() + p * each, each));
+          CHECK(close(many.d_w1.data(), one.d_w1.data() + p * each, each));
+          CHECK(close(many.d_wo.data(), one.d_wo.data() + p * each, each));
+          for (std::int64_t i = 0; i < gate.size(); ++i)
+            gate.data()[i] += many.d_gate_kernel.data()[i];
+        });
+        for (std::int64_t i = 0; i < gate.size(); ++i)
+          REQUIRE(std::abs(gate.data()[i] - one.d_gate_kernel.data()[i]) <= 1e-5);
+        CHECK(sent == received);
+        const LayerExchange exchange = exchange_of(config, ranks, 1, tokens, 4, true);
+        Traffic predicted = predicted_traffic(exchange, slots);
+        predicted.add(predicted_backward_traffic(exchange, slots));
+        CHECK(sent.rows() == predicted.rows());
       }
     }
   }
