@@ -84,7 +84,8 @@ PartGradients part_gradients(const Tensor<float>& x, const Tensor<float>& dy,
   Tensor<float> dh = grouped_gemm_input_gradient(dys, groups, experts.wo);  // [r, H]
   through_row_weights(*exchange, h, dh);
   activation_gradient(config.swiglu_limit, dh, g, u);  // now dg, du
-  if (Tensor<float> again = exchange->rows_again(); !again.shape().empty()) rows = std::move(again);
+  if (Tensor<float> again = exchange->rows_again(); again.shape().size() == 2)
+    rows = std::move(again);
   result.d_w0 = grouped_gemm_weight_gradient(rows, g, groups);
   result.d_w1 = grouped_gemm_weight_gradient(rows, u, groups);
   Tensor<float> drows = grouped_gemm_input_gradient(g, groups, experts.w0);  // dX [r, d]
@@ -96,7 +97,7 @@ PartGradients part_gradients(const Tensor<float>& x, const Tensor<float>& dy,
 }
 
 void add(Tensor<float>& sum, Tensor<float> more) {
-  if (sum.shape().empty()) {
+  if (sum.shape().size() == 1) {  // nothing yet
     sum = std::move(more);
     return;
   }

@@ -20,7 +20,7 @@ RouteOutput chosen_tokens(const RouteOutput& all, std::int64_t top_k,
 
 template <class T>
 Tensor<T> chosen_rows(const Tensor<T>& x, std::span<const std::int64_t> tokens) {
-  if (x.empty()) return {};
+  if (x.shape().size() == 1) return {};  // no tensor: hash layers have no gate tables
   Tensor<T> subset({static_cast<std::int64_t>(tokens.size()), x.width()});
   for (std::size_t i = 0; i < tokens.size(); ++i)
     std::copy_n(x.row(tokens[i]), x.width(), subset.row(static_cast<std::int64_t>(i)));
