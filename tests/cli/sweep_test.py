@@ -10,6 +10,7 @@ import shlex
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import time
 
 import command_line
@@ -132,10 +133,12 @@ class Interrupted(CommandLine):
         self.store = str(self.folder / "store.db")
 
     def start(self, *words):
-        # Its rows go nowhere: nobody reads them before it ends, and a full pipe would stop it.
+        # Its rows go to a file: nobody reads them before it ends, and a full pipe would stop it.
+        self.rows = tempfile.TemporaryFile()
+        self.addCleanup(self.rows.close)
         return subprocess.Popen(
             [command_line.PROGRAM, "sweep", self.space, "-o", "jsonl", "--progress", "json", *words],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.DEVNULL, stdout=self.rows, stderr=subprocess.PIPE, text=True)
 
     def stored(self):
         with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
@@ -181,7 +184,8 @@ class Interrupted(CommandLine):
         asked = time.monotonic()
         sweep.send_signal(signal.SIGINT)
         _, messages = sweep.communicate()
-        self.assertEqual(sweep.returncode, INTERRUPTED, messages)
+        self.rows.seek(0)
+        self.assertEqual((sweep.returncode, self.rows.read()), (INTERRUPTED, b""), messages)
         self.assertLess(time.monotonic() - asked, 1)
         command = shlex.split(messages.splitlines()[-1])
         self.assertEqual(command[0], "meshsim")
