@@ -9,6 +9,7 @@
 
 #include "plans/pipeline.hpp"
 #include "plans/plan.hpp"
+#include "plans/uneven.hpp"
 
 namespace meshsim {
 namespace {
@@ -225,11 +226,16 @@ Result pipeline(const Plan& p) {
   }
   if (s.layers() != layers) {
     const std::int64_t once = s.stages * s.stage_layers;
+    const std::int64_t groups = layers / s.stage_layers;  // of layers that a stage could hold
     return Finding{"num_layers_per_pipeline_stage",
                    fmt::format("{} stages of {} layers, {} times, are not the {} layers", s.stages,
                                s.stage_layers, s.repeats, layers),
                    layers % once == 0 ? fmt::format("num_pipeline_repeats={}", layers / once)
-                                      : "degrees whose product divides the layers"};
+                   : layers % s.stage_layers == 0
+                       ? fmt::format("a pipeline degree that divides {}: at most {}", groups,
+                                     nearest_degree(groups, s.stages))
+                       : fmt::format("num_layers_per_pipeline_stage={}",
+                                     nearest_degree(layers, s.stage_layers))};
   }
   if (s.microbatches % s.stages != 0) {
     return Finding{

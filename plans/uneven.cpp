@@ -6,16 +6,11 @@
 #include <algorithm>
 
 namespace meshsim {
-namespace {
-
-// The largest degree up to `parts` that divides `size`.
 std::int64_t nearest_degree(std::int64_t size, std::int64_t parts) {
   std::int64_t degree = std::min(size, parts);
   while (size % degree != 0) --degree;
   return degree;
 }
-
-}  // namespace
 
 void Uneven::add(const StateBuffer& buffer, std::size_t dimension) {
   for (Entry& entry : entries_) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "plans/state.hpp"
 
 namespace meshsim {
+
+// The largest divisor of `size` that is not above `parts`; both are positive.
+std::int64_t nearest_degree(std::int64_t size, std::int64_t parts);
 
 class Uneven {
  public:

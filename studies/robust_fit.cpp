@@ -115,6 +115,45 @@ Matrix inverse(const Matrix& a) {
   return result;
 }
 
+// Moves x along `step`, and f = f(x) with it: by half of it until that descends, and by twice as
+// much while that descends further, as it does where the loss is flatter than the weights say.
+// False when nothing descends that is worth a step.
+bool descend(const FitProblem& problem, const std::vector<bool>& used, const Vector& step,
+             Vector& x, Vector& f) {
+  struct Place {
+    Vector x, f;
+    double loss;
+  };
+  const auto at = [&](double part) {
+    Place place{x, {}, 0};
+    for (std::size_t p = 0; p < x.size(); ++p)
+      place.x[p] = std::min(x[p] + part * step[p], problem.most[p]);
+    place.f = problem.model(place.x);
+    place.loss = loss(problem, used, place.x, place.f);
+    return place;
+  };
+  double largest = 0;
+  for (const double component : step) largest = std::max(largest, std::abs(component));
+  Place best{x, f, loss(problem, used, x, f)};
+  const double before = best.loss;
+  double part = 1;
+  for (; part * largest >= smallest_step && part > 1e-3; part /= 2) {
+    Place next = at(part);
+    if (!(next.loss < before)) continue;
+    best = std::move(next);
+    break;
+  }
+  if (!(best.loss < before)) return false;
+  for (double further = 2; part == 1 && further < 1e3; further *= 2) {
+    Place next = at(further);
+    if (!(next.loss < best.loss)) break;
+    best = std::move(next);
+  }
+  x = std::move(best.x);
+  f = std::move(best.f);
+  return true;
+}
+
 }  // namespace
 
 Vector solve_spd(const std::vector<Vector>& a, const Vector& b) {
@@ -153,22 +192,7 @@ Fit robust_fit(const FitProblem& problem, const Vector& start, const std::vector
     fit.weights = weights_at(problem, used, f);
     normal = normal_at(problem, fit.x, f, fit.jacobian, fit.weights);
     const Vector step = bounded_step(normal, fit.x, problem.most);
-    const double before = loss(problem, used, fit.x, f);
-    moving = false;
-    for (double part = 1; part > 1e-3 && !moving; part /= 2) {
-      Vector next = fit.x;
-      double largest = 0;
-      for (std::size_t p = 0; p < next.size(); ++p) {
-        next[p] += part * step[p];
-        largest = std::max(largest, std::abs(part * step[p]));
-      }
-      if (largest < smallest_step) break;
-      Vector there = problem.model(next);
-      if (loss(problem, used, next, there) >= before) continue;
-      fit.x = std::move(next);
-      f = std::move(there);
-      moving = true;
-    }
+    moving = descend(problem, used, step, fit.x, f);
   }
   double squares = 0;
   double sum = 0;

@@ -6,8 +6,9 @@
 //   rho(r) = k^2 ln(1 + (r / k)^2), k = 3: an error far beyond k sigmas pulls no more (Cauchy)
 //
 // Gauss-Newton with the weights w_i = 1 / (1 + (r_i / k)^2) and a Jacobian of central differences;
-// a step that does not descend is halved. Covariance = c (J' W J + P)^-1, P the priors' precision,
-// c = max(1, weighted mean of r^2). No randomness: equal input gives equal output.
+// a step is halved until it descends, and doubled while it descends further.
+// Covariance = c (J' W J + P)^-1, P the priors' precision, c = max(1, weighted mean of r^2). No
+// randomness: equal input gives equal output.
 #pragma once
 
 #include <functional>

@@ -89,13 +89,10 @@ struct SweepStore::Database : SqliteDatabase {
     return stored;
   }
 
-  void begin_anew(const StoreConfiguration& configuration) {
-    execute("DROP TABLE plans; DROP TABLE configuration");
-    begin(configuration);
-  }
-
+  // In one transaction: a file that cannot be written stays the store it was.
   void begin(const StoreConfiguration& configuration) {
     execute("BEGIN");
+    execute("DROP TABLE IF EXISTS plans; DROP TABLE IF EXISTS configuration");
     execute(create_tables);
     execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", application_id,
                         layout_version));
@@ -174,7 +171,7 @@ SweepStore::SweepStore(const std::string& path, const StoreConfiguration& config
                            "is a database, but no store of this version of meshsim",
                            "give another --store"});
   } else if (database.plans() == 0) {
-    database.begin_anew(configuration);
+    database.begin(configuration);
   } else {
     if (!resume) {
       throw Error(ErrorKind::invalid_input,

@@ -92,7 +92,7 @@ class Plans(CommandLine):
         # layers: 32 over 64 stages
         self.refused(["fit", "model_name=llama3.1-8b", "compile_topology=v5p-128",
                       "per_device_batch_size=1", "ici_pipeline_parallelism=64"],
-                     "64 stages of 1 layers, 1 times, are not the 32 layers", "degrees whose product divides")
+                     "64 stages of 1 layers, 1 times, are not the 32 layers", "a pipeline degree that divides 32: at most 32")
         # the batch: 16 sequences over 32 devices
         self.refused([*llama[:3], "per_device_batch_size=0.5"], "per_device_batch_size: 16 sequences are "
                      "split over fsdp = 32 devices")

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import resource
 import shlex
 import signal
@@ -205,28 +204,41 @@ class Interrupted(CommandLine):
         self.assertEqual(self.stored(), 16)
         self.assertEqual(self.run_words(["sweep", small, "--resume"]).code, USAGE)
 
-    def test_a_locked_store_and_a_full_disk(self):
+    def test_a_store_that_another_run_has_is_left_alone(self):
         first = self.start("--store", self.store)
         self.wait_for_progress(first, 1)
         second = self.run_words(["sweep", self.space, "--store", self.store, "--resume"])
-        self.assertEqual((second.code, second.out), (IO, ""))
-        self.assertIn("is locked", second.err)
         first.kill()
         first.communicate()
-        os.remove(self.store)
+        self.assertEqual((second.code, second.out), (IO, ""))
+        self.assertIn("is locked", second.err)
 
-        def small_disk():  # files may not grow beyond 64 KiB: 512 rows need more
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    def rows_of_store(self):
+        with contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
+            return store.execute("SELECT * FROM plans ORDER BY plan").fetchall()
 
-        full = subprocess.run(
-            [command_line.PROGRAM, "sweep", self.space, "--store", self.store, "--resume"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=small_disk,
-            check=False)
-        self.assertEqual((full.returncode, full.stdout), (IO, ""), full.stderr)
-        self.assertIn(self.store, full.stderr)
-        done = self.run_words(["sweep", self.space, "-o", "jsonl", "--store", self.store,
-                               "--resume"])
+    def test_a_full_disk_loses_nothing_that_was_committed(self):
+        resume = ["sweep", self.space, "--store", self.store, "--resume"]
+        self.assertEqual(self.run_words(resume).code, DONE)
+        for kept in (100, 0):  # as if that many had been committed when the run died
+            with contextlib.closing(sqlite3.connect(self.store)) as store:
+                store.execute("DELETE FROM plans WHERE plan >= ?", (kept,))
+                store.commit()
+            committed = self.rows_of_store()
+            self.assertEqual(len(committed), kept)
+            # No file may grow beyond so much: nothing at all, the first pages, some of the rows.
+            for limit in (1 << 10, 1 << 13, 1 << 14, 1 << 15, 1 << 15):
+                def small_disk(limit=limit):
+                    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+                full = subprocess.run([command_line.PROGRAM, *resume], stdin=subprocess.DEVNULL,
+                                      capture_output=True, text=True, preexec_fn=small_disk,
+                                      check=False)
+                self.assertEqual((full.returncode, full.stdout), (IO, ""), full.stderr)
+                self.assertIn(self.store, full.stderr)
+                self.assertEqual(self.rows_of_store()[:kept], committed)
+        done = self.run_words([*resume, "-o", "jsonl"])
         self.assertEqual((done.code, done.out), (DONE, self.whole()), done.err)
 
 
