@@ -74,13 +74,8 @@ double padded_flops(const Matmul& product, std::int64_t mxu_size) {
 }
 
 std::int64_t tiled_rows(std::int64_t rows, std::int64_t groups, std::int64_t tile) {
-  std::int64_t tiles = 0;
-  for (std::int64_t g = 0; g < groups; ++g) {
-    const std::int64_t begin = rows * g / groups;
-    const std::int64_t end = rows * (g + 1) / groups;
-    if (end > begin) tiles += ceil_div(end, tile) - begin / tile;
-  }
-  return tiles * tile;
+  if (rows == 0) return 0;
+  return (ceil_div(rows, tile) + std::min(groups, rows) - 1) * tile;
 }
 
 Price price(const Compute& work, const Machine& machine) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace meshsim {
@@ -41,14 +42,23 @@ struct Comparison {
 constexpr std::array<Comparison, 3> comparisons{{{"fitted", &FittedRow::error},
                                                  {"family_left_out", &FittedRow::family_left_out},
                                                  {"model_left_out", &FittedRow::model_left_out}}};
-constexpr std::array<const char*, 3> qualities{"", "exact", "inferred"};
+
+// Of all rows, "", and of those of one kind and quality, in the order of the rows.
+std::vector<std::string> groups_of(const std::vector<FittedRow>& rows) {
+  std::vector<std::string> groups{""};
+  for (const FittedRow& row : rows) {
+    const std::string group = group_of(row);
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+  }
+  return groups;
+}
 
 Json fit_json(const CalibrationFit& fit) {
   Json json = {{"iterations", fit.iterations}, {"statistics", Json::array()}};
-  for (const char* quality : qualities) {
+  for (const std::string& group : groups_of(fit.rows)) {
     for (const Comparison& comparison : comparisons) {
-      Json one = {{"error", comparison.name}, {"quality", *quality == 0 ? "all" : quality}};
-      one.update(statistics_json(statistics_of(fit.rows, comparison.error, quality)));
+      Json one = {{"error", comparison.name}, {"group", group.empty() ? "all" : group}};
+      one.update(statistics_json(statistics_of(fit.rows, comparison.error, group)));
       json["statistics"].push_back(std::move(one));
     }
   }
@@ -57,6 +67,7 @@ Json fit_json(const CalibrationFit& fit) {
     json["rows"].push_back({{"id", row.id},
                             {"family", row.family},
                             {"model", row.model},
+                            {"kind", row.kind},
                             {"quality", row.quality.empty() ? Json(nullptr) : Json(row.quality)},
                             {"measured_s", row.measured_s},
                             {"predicted_s", row.predicted_s},
@@ -75,11 +86,15 @@ std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * ratio)
 
 }  // namespace
 
+std::string group_of(const FittedRow& row) {
+  return row.quality.empty() ? row.kind : row.kind + " " + row.quality;
+}
+
 ErrorStatistics statistics_of(const std::vector<FittedRow>& rows, double FittedRow::*error,
-                              const std::string& quality) {
+                              const std::string& group) {
   std::vector<std::pair<std::string, double>> errors;
   for (const FittedRow& row : rows) {
-    if (quality.empty() || row.quality == quality) errors.emplace_back(row.id, row.*error);
+    if (group.empty() || group_of(row) == group) errors.emplace_back(row.id, row.*error);
   }
   return statistics_of(errors);
 }
@@ -118,13 +133,13 @@ std::string calibration_table(const CalibrationFit& fit) {
                         row.measured_s, row.predicted_s, row.weight, percent(row.error),
                         percent(row.family_left_out), percent(row.model_left_out));
   }
-  text += fmt::format("\n{:<30}{:>6}{:>10}{:>10}{:>10}\n", "error of the step time", "rows",
+  text += fmt::format("\n{:<38}{:>6}{:>10}{:>10}{:>10}\n", "error of the step time", "rows",
                       "mean |e|", "median", "bias");
-  for (const char* quality : qualities) {
+  for (const std::string& group : groups_of(fit.rows)) {
     for (const Comparison& comparison : comparisons) {
-      const ErrorStatistics errors = statistics_of(fit.rows, comparison.error, quality);
-      text += fmt::format("{:<30}{:>6}{:>10}{:>10}{:>10}\n",
-                          fmt::format("{} {}", *quality == 0 ? "all" : quality, comparison.name),
+      const ErrorStatistics errors = statistics_of(fit.rows, comparison.error, group);
+      text += fmt::format("{:<38}{:>6}{:>10}{:>10}{:>10}\n",
+                          fmt::format("{} {}", group.empty() ? "all" : group, comparison.name),
                           errors.rows, fmt::format("{:.1f} %", 100 * errors.mean_abs),
                           fmt::format("{:.1f} %", 100 * errors.median_abs), percent(errors.bias));
     }

@@ -14,7 +14,7 @@ namespace meshsim {
 
 // A run that the fit has seen.
 struct FittedRow {
-  std::string id, family, model, quality;
+  std::string id, family, model, kind, quality;
   double measured_s = 0, predicted_s = 0;
   double weight = 0;  // 1: as believed as its quality says; near 0: no constant explains it
   double error = 0, family_left_out = 0, model_left_out = 0;  // predicted / measured - 1
@@ -28,9 +28,12 @@ struct CalibrationFit {
   std::vector<std::pair<std::string, std::string>> skipped;  // id, why
 };
 
-// Statistics of one kind of error over the rows of `quality` ("": all).
+// A kind and quality that rows share: "train_step exact".
+std::string group_of(const FittedRow& row);
+
+// Statistics of one kind of error over the rows of `group` ("": all).
 ErrorStatistics statistics_of(const std::vector<FittedRow>& rows, double FittedRow::*error,
-                              const std::string& quality);
+                              const std::string& group);
 
 Json calibration_json(const CalibrationFit& fit);
 std::string calibration_table(const CalibrationFit& fit);

@@ -60,7 +60,7 @@ std::vector<Priceable> priceable(const PublishedRuns& runs, CalibrationFit& fit)
       one.plan = std::make_unique<Plan>(make_plan(run.request));
       Evaluation evaluation = evaluate(*one.plan, Fidelity::closed_form);
       add_peak_residual(run, evaluation, fit);
-      if (run.kind != "train_step" || !run.measured.step_time_s) continue;
+      if (!run.measured.step_time_s) continue;
       if (!evaluation.step) {
         fit.skipped.emplace_back(run.id, evaluation.not_modelled.front());
         continue;
@@ -106,7 +106,7 @@ class Calibrator {
     const Vector by_model = left_out(all, &PublishedRun::model);
     for (std::size_t i = 0; i < runs_.size(); ++i) {
       const PublishedRun& run = *runs_[i].run;
-      FittedRow row{run.id, run.family, run.model, run.quality};
+      FittedRow row{run.id, run.family, run.model, run.kind, run.quality};
       row.measured_s = *run.measured.step_time_s;
       row.predicted_s = std::exp(fitted[i]);
       row.weight = all.weights[i];

@@ -14,8 +14,8 @@
 
 namespace meshsim {
 
-// Fits to the runs of kind train_step that have a measured step time. `priors` says which
-// constants, and their priors; chips without constants of their own share those of any chip.
+// Fits to the runs that have a measured time: training steps, and MoE blocks alone. `priors` says
+// which constants, and their priors; chips without constants of their own share those of any chip.
 // Throws Error(invalid_input) if no run can be used.
 CalibrationFit calibrate(const PublishedRuns& runs, const Calibration& priors);
 

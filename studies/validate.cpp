@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 #include <span>
@@ -120,11 +121,11 @@ Rows with_step_time(const Rows& rows) {
 }
 
 // Groups in the order of the rows; rows without the label are in none.
-std::vector<std::pair<std::string, Rows>> grouped_by(const Rows& rows,
-                                                     std::string ValidationRow::*label) {
+template <class Label>
+std::vector<std::pair<std::string, Rows>> grouped_by(const Rows& rows, const Label& label) {
   std::vector<std::pair<std::string, Rows>> groups;
   for (const ValidationRow* row : rows) {
-    const std::string& name = row->*label;
+    const std::string name = std::invoke(label, *row);
     if (name.empty()) continue;
     auto found = std::find_if(groups.begin(), groups.end(),
                               [&](const auto& group) { return group.first == name; });
@@ -182,12 +183,15 @@ void summarise(Validation& all) {
                                 &ValidationRow::interval_high_s);
   all.total_inside = inside(rows, &ValidationRow::total_gib, &ValidationRow::total_low_gib,
                             &ValidationRow::total_high_gib);
-  for (const auto& [by, label] :
-       {std::pair{"family", &ValidationRow::family}, std::pair{"quality", &ValidationRow::quality},
-        std::pair{"kind", &ValidationRow::kind}}) {
+  const auto summarise_by = [&](const char* by, const auto& label) {
     for (const auto& [name, group] : grouped_by(rows, label))
       all.groups.push_back({by, name, statistics_of(group, &ValidationRow::step_time_s)});
-  }
+  };
+  summarise_by("family", &ValidationRow::family);
+  summarise_by("kind", &ValidationRow::kind);
+  summarise_by("quality", [](const ValidationRow& row) {
+    return row.quality.empty() ? row.quality : row.kind + " " + row.quality;
+  });
   for (const auto& [name, group] : grouped_by(rows, &ValidationRow::ablation)) {
     if (group.size() > 1) all.ablations.push_back(order_of(name, group));
   }
