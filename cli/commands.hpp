@@ -11,6 +11,7 @@ namespace meshsim {
 void add_fit(CLI::App& app, int& result);
 void add_simulate(CLI::App& app, int& result);
 void add_what_if(CLI::App& app, int& result);
+void add_explain(CLI::App& app, int& result);
 void add_calibrate(CLI::App& app, int& result);
 void add_validate(CLI::App& app, int& result);
 void add_search(CLI::App& app, int& result);

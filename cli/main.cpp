@@ -21,6 +21,7 @@ int run(int argc, char** argv) {
   meshsim::set_up(app);
   meshsim::add_fit(app, result);
   meshsim::add_simulate(app, result);
+  meshsim::add_explain(app, result);
   meshsim::add_what_if(app, result);
   meshsim::add_validate(app, result);
   meshsim::add_calibrate(app, result);

@@ -46,7 +46,7 @@ void FluidEngine::start(ActivityId id) {
   if (leaf == ActivityGraph::join) {
     finish(id);
   } else if (cost(leaf).duration == 0) {
-    if (record_intervals_) intervals_.push_back({leaf, now_, now_});
+    if (record_intervals_) intervals_.push_back({leaf, now_, now_, id});
     finish(id);
   } else {
     running_.push_back({id, leaf, cost(leaf).duration, now_});
@@ -90,7 +90,7 @@ void FluidEngine::advance() {
     running.left -= speeds_[i] * static_cast<double>(step);
     if (running.left <= 1e-3) {
       ended_.push_back(running.id);
-      if (record_intervals_) intervals_.push_back({running.leaf, running.start, now_});
+      if (record_intervals_) intervals_.push_back({running.leaf, running.start, now_, running.id});
     } else {
       running_[kept++] = running;
     }

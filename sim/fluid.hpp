@@ -33,6 +33,7 @@ struct LeafTime {
 struct FluidInterval {
   std::int32_t leaf = 0;
   std::int64_t start = 0, end = 0;
+  ActivityId activity = 0;  // the run of the leaf
 };
 
 class FluidEngine {

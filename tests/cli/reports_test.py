@@ -34,6 +34,7 @@ REPORTS = {
         ["config", "--resolved", "base.yml", *FLASH, "--allow", "v4-mtp"],
     ),
     "models": (["model"],),
+    "explain": (["explain", *FLASH],),
     "what-if": (["what-if", *FLASH, "--vary", "remat_policy=full,none", "--vary", "attention=flash"],),
     "calibration": (["calibrate", "--runs", str(DATA / "runs" / "dense.json")],),
     "validate": (["validate"], ["validate", "--fidelity", "event"]),

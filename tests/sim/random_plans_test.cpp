@@ -6,7 +6,9 @@
 #include <set>
 
 #include "cost_models/machine.hpp"
+#include "sim/attribution.hpp"
 #include "sim/closed_form.hpp"
+#include "sim/critical_path.hpp"
 #include "sim/evaluation.hpp"
 #include "sim/event_engine.hpp"
 #include "tests/program/jobs.hpp"
@@ -65,6 +67,22 @@ void check_time(const StepProgram& program, const Machine& machine, const Timeli
   const double total = static_cast<double>(timeline.total.value()) + 4 * leaves;
   CHECK(total >= compute);
   for (const double time : times) CHECK(total >= time);
+}
+
+// Nothing of the step is left without a cause, nor outside its critical path.
+void check_explained(const StepProgram& program, const Machine& machine, const Timeline& timeline,
+                     Fidelity fidelity) {
+  Picoseconds causes;
+  for (const Attribution& one : attribution(timeline)) causes += one.time;
+  CHECK(causes == timeline.total);
+  Picoseconds path;
+  for (const PathOperation& one : critical_path(program, machine, fidelity)) {
+    CHECK(one.count > 0);
+    CHECK(one.slowed >= Picoseconds(0));
+    CHECK(one.slowed <= one.time);
+    path += one.time;
+  }
+  CHECK(path == timeline.total);
 }
 
 void check_evaluation(const Evaluation& result) {
@@ -137,6 +155,8 @@ TEST_CASE("random plans", "[sim][random]") {
         const Timeline events = simulate_events(program, machine);
         check_time(program, machine, closed);
         check_time(program, machine, events);
+        check_explained(program, machine, closed, Fidelity::closed_form);
+        check_explained(program, machine, events, Fidelity::event);
         CHECK(std::abs(events.total / closed.total - 1) < 1e-6);
       }
       seen.insert(model);

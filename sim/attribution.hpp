@@ -1,0 +1,38 @@
+// What a step's time went into, in few words: the causes of its timeline (sim/timeline.hpp) in
+// groups.
+//
+//   ideal_compute     FLOPs of the mathematics at the chip's peak
+//   mxu_inefficiency  the same FLOPs: what the sustained rate is below the peak
+//   tile_waste        padded tiles, masked blocks, products that a kernel computes again
+//   vector_unit       softmax, and starting the blocks of attention kernels
+//   row_moves         rows gathered, scattered and sorted by their expert
+//   memory_bound      HBM bound the work
+//   contention        transfers beside the work used HBM as well
+//   exposed_ici       nothing but a collective ran; detail: its mesh axes
+//   exposed_dcn       the same, and DCN was the slowest of its ways
+//   exposed_host      the same, of a copy to or from the host
+//   bubble            a pipeline's stage had no microbatch
+//   imbalance         waiting for the rank whose experts have most rows
+//   recompute         any of the first eleven while activations were computed again; detail: which
+//
+// A part is counted once: as imbalance or bubble if it is one, else as recompute, else by its
+// cause.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sim/timeline.hpp"
+
+namespace meshsim {
+
+struct Attribution {
+  std::string group;
+  std::string detail;  // the cause within the group
+  Picoseconds time;
+};
+
+// In the order above, then by detail. The times sum to timeline.total exactly.
+std::vector<Attribution> attribution(const Timeline& timeline);
+
+}  // namespace meshsim
