@@ -45,7 +45,8 @@ std::string relative(double now, double before) {
 
 }  // namespace
 
-Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& variants) {
+Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& variants,
+                  const Sensitivities* sensitivity) {
   Json report = report_head("what-if");
   report["provenance"] = provenance(config);
   report["plans"] = Json::array();
@@ -67,10 +68,12 @@ Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& vari
          {"peak_bytes", variant.verdict ? Json(variant.peak.value()) : Json(nullptr)},
          {"time", std::move(causes)}});
   }
+  report["sensitivity"] = sensitivity != nullptr ? sensitivity_json(*sensitivity) : Json::array();
+  report["measure_next"] = sensitivity != nullptr ? measure_json(*sensitivity) : Json::array();
   return report;
 }
 
-std::string what_if_table(const std::vector<Variant>& variants) {
+std::string what_if_table(const std::vector<Variant>& variants, const Sensitivities* sensitivity) {
   const Variant& base = variants.front();
   std::string text = fmt::format("{:<44}{:>13}{:>12}{:>10}{:>9}{:>12}{:>10}  {}\n", "change",
                                  "verdict", "step", "", "MFU", "peak", "", "most of it");
@@ -99,6 +102,7 @@ std::string what_if_table(const std::vector<Variant>& variants) {
         "differences between neighbours are known better\n",
         relative(1, width), relative(width, 1));
   }
+  if (sensitivity != nullptr) text += "\n" + sensitivity_table(*sensitivity);
   return text;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "reports/document.hpp"
+#include "reports/sensitivity_report.hpp"
 #include "sim/evaluation.hpp"
 
 namespace meshsim {
@@ -25,8 +26,10 @@ struct Variant {
   std::vector<TimePart> parts;
 };
 
-// Schema https://meshsim.dev/schema/what-if/1. The first variant is the plan itself.
-Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& variants);
-std::string what_if_table(const std::vector<Variant>& variants);
+// Schema https://meshsim.dev/schema/what-if/1. The first variant is the plan itself. `sensitivity`:
+// null if it was not asked for.
+Json what_if_json(const ResolvedConfig& config, const std::vector<Variant>& variants,
+                  const Sensitivities* sensitivity);
+std::string what_if_table(const std::vector<Variant>& variants, const Sensitivities* sensitivity);
 
 }  // namespace meshsim

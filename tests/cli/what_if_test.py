@@ -1,8 +1,12 @@
 """A plan and its neighbours side by side, and the fixes of a plan that does not fit."""
 
+import json
+import pathlib
 import shlex
 
 from command_line import DONE, FLASH, INVALID, NEGATIVE, USAGE, CommandLine
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class WhatIf(CommandLine):
@@ -49,6 +53,51 @@ class WhatIf(CommandLine):
         # The plan itself must stand.
         done = self.run_words(["what-if", *FLASH, "bogus=1", "--vary", "remat_policy=full"])
         self.assertEqual((done.code, done.out), (INVALID, ""))
+
+
+class Sensitivity(CommandLine):
+    def tornado(self, *words):
+        report = self.report("what-if", *words, "--sensitivity", "-o", "json")
+        return report, {one["name"]: one for one in report["sensitivity"]}
+
+    def test_ranked_by_effect_and_what_to_measure_by_uncertainty(self):
+        report, found = self.tornado(*FLASH)
+        step = report["plans"][0]["step_time_ps"]
+        effects = [one["effect_ps"] for one in report["sensitivity"]]
+        self.assertEqual(effects, sorted(effects, reverse=True))
+        for one in report["sensitivity"]:
+            times = (one["step_time_less_ps"], step, one["step_time_more_ps"])
+            self.assertEqual(one["effect_ps"], max(times) - min(times))
+            if one["low"] is not None:
+                self.assertLessEqual(one["low"], one["value"])
+                self.assertLessEqual(one["value"], one["high"])
+        self.assertEqual(report["measure_next"], [
+            name for name, one in sorted(found.items(), key=lambda item: -(item[1]["uncertainty_ps"] or 0))
+            if one["uncertainty_ps"]])
+
+    def test_a_number_changed_is_the_plan_under_another_calibration(self):
+        _, found = self.tornado(*FLASH)
+        calibration = json.loads((ROOT / "topologies" / "calibration.json").read_text())
+        for constant in calibration["constants"]:
+            if constant["name"] == "grouped_matmul":
+                constant["value"] = constant["low"]
+        path = self.file("low.json", json.dumps(calibration))
+        other = self.report("simulate", *FLASH, "--calibration", path, "-o", "json")
+        self.assertEqual(other["step_time_ps"], found["grouped_matmul"]["step_time_low_ps"])
+
+    def test_what_a_step_does_not_use_has_no_effect(self):
+        dense = ["model_name=llama3.1-8b", "compile_topology=v5p-64", "per_device_batch_size=2",
+                 "attention=flash", "use_tokamax_splash=true"]
+        _, found = self.tornado(*dense)
+        unused = {"grouped_matmul", "row_gather", "scatter_add", "sort_step", "dcn_bandwidth",
+                  "pcie_bandwidth", "offloaded_transfer"}
+        for name, one in found.items():
+            if name in unused:
+                self.assertEqual((name, one["effect_ps"]), (name, 0))
+            else:
+                self.assertGreater(one["effect_ps"], 0, name)
+        _, found = self.tornado(*dense, "remat_policy=minimal_offloaded")
+        self.assertGreater(found["pcie_bandwidth"]["effect_ps"], 0)
 
 
 class Fixes(CommandLine):
