@@ -89,6 +89,7 @@ Instance Emitter::instance(const LayerTemplate& layer) {
           {},
           std::vector<BufferId>(layer.weights.size(), no_buffer),
           std::vector<BufferId>(layer.weights.size(), no_buffer),
+          std::vector<BufferId>(layer.weights.size(), no_buffer),
           {}};
 }
 
@@ -200,20 +201,56 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
   return nodes;
 }
 
-std::vector<ProgramNode> Emitter::relayout(const LayerTemplate& layer,
-                                           const std::vector<std::size_t>& which,
-                                           const std::vector<BufferId>& buffers, const char* name,
-                                           Pass pass) {
+std::vector<ProgramNode> Emitter::relayout(const Instance& instance,
+                                           const std::vector<std::size_t>& which, Pass pass) {
+  const LayerTemplate& layer = *instance.layer;
   const TemplateNumbers& of = numbers(layer);
   Amount bytes;
   std::vector<BufferId> copied;
   for (const std::size_t id : which) {
     if (!layer.weights[id].relaid) continue;
     bytes += of.weight(id, WeightNumber::gathered);
-    append_unique(copied, buffers[id]);
+    append_unique(copied, instance.weights[id]);
   }
   if (bytes.terms().empty()) return {};
-  return {move(name, layer.layer_kind, pass, bytes * 2, copied, copied)};
+  return {move("relayout_weights", layer.layer_kind, pass, bytes * 2, copied, copied)};
+}
+
+std::vector<ProgramNode> Emitter::copy_gradients(Instance& instance,
+                                                 const std::vector<std::size_t>& which) {
+  const LayerTemplate& layer = *instance.layer;
+  const TemplateNumbers& of = numbers(layer);
+  std::vector<ProgramNode> nodes;
+  for (const std::size_t id : which) {
+    const BufferId from = std::exchange(instance.kernel_gradients[id], no_buffer);
+    if (from == no_buffer) continue;
+    const BufferId to = gradient(instance, id);
+    nodes.push_back(
+        move("copy_gradients", layer.layer_kind, Pass::backward,
+             of.weight(id, WeightNumber::gathered) + of.weight(id, WeightNumber::local_gradient),
+             {from}, {to}));
+  }
+  return nodes;
+}
+
+BufferId Emitter::gradient(Instance& instance, std::size_t id) {
+  BufferId& of = instance.gradients[id];
+  if (of == no_buffer) {
+    const LayerTemplate& layer = *instance.layer;
+    of = buffer(layer.layer_kind + " d " + layer.weights[id].name, "local_gradients",
+                numbers(layer).weight(id, WeightNumber::local_gradient));
+  }
+  return of;
+}
+
+BufferId Emitter::kernel_gradient(Instance& instance, std::size_t id) {
+  const LayerTemplate& layer = *instance.layer;
+  if (!layer.weights[id].copied_gradient) return gradient(instance, id);
+  BufferId& of = instance.kernel_gradients[id];
+  if (of == no_buffer)
+    of = buffer(layer.layer_kind + " kernel d " + layer.weights[id].name, "local_gradients",
+                numbers(layer).weight(id, WeightNumber::gathered));
+  return of;
 }
 
 ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
@@ -229,14 +266,8 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
   for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
   for (const std::size_t id : op.gradients) {
-    const Weight& weight = instance.layer->weights[id];
-    if (!weight.gradient) continue;
-    if (instance.gradients[id] == no_buffer) {
-      instance.gradients[id] =
-          buffer(instance.layer->layer_kind + " d " + weight.name, "local_gradients",
-                 numbers(*instance.layer).weight(id, WeightNumber::local_gradient));
-    }
-    append_unique(leaf.writes, instance.gradients[id]);
+    if (instance.layer->weights[id].gradient)
+      append_unique(leaf.writes, kernel_gradient(instance, id));
   }
   return leaf_node(std::move(leaf));
 }

@@ -17,9 +17,10 @@ inline constexpr BufferId no_buffer = -1;
 struct Instance {
   const LayerTemplate* layer = nullptr;
   std::map<std::string, BufferId> symbols;
-  std::vector<BufferId> weights;    // gathered copies; no_buffer: used where it rests
-  std::vector<BufferId> gradients;  // of the working copies
-  std::set<std::size_t> laid_out;   // gathered weights that were copied into their layout
+  std::vector<BufferId> weights;           // gathered copies; no_buffer: used where it rests
+  std::vector<BufferId> gradients;         // of the working copies
+  std::vector<BufferId> kernel_gradients;  // those that are still to be copied into `gradients`
+  std::set<std::size_t> laid_out;          // gathered weights that were copied into their layout
 };
 
 class Emitter {
@@ -44,12 +45,14 @@ class Emitter {
   std::vector<ProgramNode> reduce(const LayerTemplate& layer, const std::vector<std::size_t>& which,
                                   const std::vector<BufferId>& gradients, BufferId store);
 
-  // The copy of those of `which` that must be relaid (Weight::relaid), in place; nothing where
-  // there is none. A working copy and its gradient are as large.
-  std::vector<ProgramNode> relayout(const LayerTemplate& layer,
-                                    const std::vector<std::size_t>& which,
-                                    const std::vector<BufferId>& buffers, const char* name,
+  // The copy of those gathered weights of `which` that must be relaid (Weight::relaid), in place;
+  // nothing where there is none.
+  std::vector<ProgramNode> relayout(const Instance& instance, const std::vector<std::size_t>& which,
                                     Pass pass);
+  // The copies of those gradients of `which` that their kernel sums elsewhere
+  // (Weight::copied_gradient), one after another.
+  std::vector<ProgramNode> copy_gradients(Instance& instance,
+                                          const std::vector<std::size_t>& which);
 
   ProgramNode leaf(Instance& instance, const OpTemplate& op, Pass pass);
   // A stage's operations with those beside them. `keep`: which to emit (forward, then
@@ -70,6 +73,11 @@ class Emitter {
   BufferId symbol(Instance& instance, const std::string& name);
 
  private:
+  // The gradient of a weight's working copy in this use of its layer, made at its first mention;
+  // and where its kernel sums it.
+  BufferId gradient(Instance& instance, std::size_t id);
+  BufferId kernel_gradient(Instance& instance, std::size_t id);
+
   // The leaves of `main` and, branch by branch, of `beside` that `keep` selects.
   ProgramNode branches(Instance& instance, const std::vector<OpTemplate>& main,
                        const std::vector<OpTemplate>& beside, Pass pass,

@@ -272,8 +272,14 @@ OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<
   Bytes whole;
   for (const std::string& w : weights) {
     const Weight& one = layer_.weights[weight(w)];
-    whole += sums_rows ? one.local_gradient : one.gathered;
-    if (sums_rows && groups.adds) work.hbm_bytes += one.local_gradient;
+    if (!sums_rows) {
+      whole += one.gathered;
+      continue;
+    }
+    const Bytes summed = one.copied_gradient ? one.gathered : one.local_gradient;
+    whole += summed;
+    work.hbm_bytes -= one.local_gradient - summed;
+    if (groups.adds) work.hbm_bytes += summed;
   }
   work.hbm_bytes -= whole - Bytes(whole.value() / groups.share);
   return op;

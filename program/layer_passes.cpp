@@ -45,7 +45,7 @@ std::vector<ProgramNode> LayerPasses::lay_out(Instance& instance,
   for (const std::size_t id : which) {
     if (ends || instance.laid_out.insert(id).second) fresh.push_back(id);
   }
-  return emit_.relayout(*instance.layer, fresh, instance.weights, "relayout_weights", pass);
+  return emit_.relayout(instance, fresh, pass);
 }
 
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
@@ -93,7 +93,7 @@ std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomp
   return by_stage(instance, Pass::recompute, &again, stays());
 }
 
-std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store) {
+std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store, bool alone) {
   const LayerTemplate& layer = *instance.layer;
   std::vector<ProgramNode> nodes;
   const bool held = instance.weights != none(instance);  // by the recomputation
@@ -105,12 +105,11 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
     const auto main_of = [&] {
       std::vector<ProgramNode> all = lay_out(instance, stage.weights(true), Pass::backward, false);
       all.push_back(emit_.backward(instance, stage));
-      append(all, emit_.relayout(layer, stage.gradients(), instance.gradients, "relayout_gradients",
-                                 Pass::backward));
       return all;
     };
     if (ahead()) {
       append(nodes, main_of());
+      append(nodes, emit_.copy_gradients(instance, stage.gradients()));
       continue;
     }
     const auto gathered = [&](const Stage& of, std::vector<BufferId>& copies) {
@@ -125,12 +124,13 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
       beside = gathered(following, next);
       break;
     }
-    append(beside, reduced());
+    if (!alone) append(beside, reduced());
     ProgramNode main = sequence(main_of());
     nodes.push_back(beside.empty() ? std::move(main)
                                    : parallel(std::move(main), {sequence(std::move(beside))}));
+    append(nodes, emit_.copy_gradients(instance, stage.gradients()));
     instance.weights = std::move(next);
-    pending.clear();
+    if (!alone) pending.clear();
     for (const std::size_t id : stage.gradients()) {
       if (layer.weights[id].gradient) pending.push_back(id);
     }

@@ -26,9 +26,10 @@ class LayerPasses {
   // The forward operations that `again` marks.
   std::vector<ProgramNode> recompute(Instance& instance, const Recomputation& again);
 
-  // The backward pass. `store` receives the reduced gradients; under Prefetch::layer reducing them
-  // is left to the caller.
-  std::vector<ProgramNode> backward(Instance& instance, BufferId store);
+  // The backward pass. `store` receives the reduced gradients, those of a stage beside the stage
+  // before it, or, of a layer that runs alone (`alone`), in no hurry: after all of it. Under
+  // Prefetch::layer reducing them is left to the caller.
+  std::vector<ProgramNode> backward(Instance& instance, BufferId store, bool alone = false);
 
  private:
   // Copies the gathered weights `which` into the layout of their products, unless that was done.

@@ -57,6 +57,9 @@ struct Weight {
   // Kernels of experts feed a grouped product, which takes one layout only: a gather over another
   // than their first dimension leaves pieces that must be copied into place.
   bool relaid = false;
+  // Such a product sums their gradients in the dtype of the activations and in its own layout: they
+  // are copied into that of the weights before they are reduced.
+  bool copied_gradient = false;
   Bytes gathered;        // the working copy in the activations' dtype
   Bytes local_gradient;  // the gradient of the working copy, in the weights' dtype
   Bytes gradient_shard;  // what rests until the optimizer, padded

@@ -132,6 +132,7 @@ std::vector<ProgramNode> Lowering::microbatch() {
   nodes.push_back(passes_.forward(embedding, gather_forward(first, copies)));
   for (std::size_t r = 0; r < runs_.size(); ++r) forward_run(r, nodes, copies, stream);
 
+  zero_gradients(nodes);
   Pending pending;
   BufferId gradient = predictions(nodes, copies, stream, pending);
   for (std::size_t r = runs_.size(); r-- > 0;) backward_run(r, nodes, copies, gradient, pending);

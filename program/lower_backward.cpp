@@ -75,17 +75,37 @@ void Lowering::recompute_block(std::size_t r, std::vector<Instance>& uses, Copie
   }
 }
 
+Amount Lowering::make_gradients(std::size_t r) {
+  const Run& run = runs_[r];
+  Amount all;
+  for (const LayerTemplate* layer : run.block) {
+    const Amount bytes = emit_.numbers(*layer).gradients() * run.weight_sets;
+    stored_[r].gradients.push_back(
+        emit_.buffer(layer->layer_kind + " gradients", "gradients", bytes));
+    all += bytes;
+  }
+  return all;
+}
+
+void Lowering::zero_gradients(std::vector<ProgramNode>& nodes) {
+  Amount bytes;
+  std::vector<BufferId> zeros;
+  for (std::size_t r = 0; r < runs_.size(); ++r) {
+    if (runs_[r].repeats == 1) continue;
+    bytes += make_gradients(r);
+    zeros.insert(zeros.end(), stored_[r].gradients.begin(), stored_[r].gradients.end());
+  }
+  if (zeros.empty()) return;
+  nodes.push_back(emit_.move("zero_gradients", "global", Pass::backward, bytes, {}, zeros));
+}
+
 void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
                             BufferId& gradient, Pending& pending) {
   const Run& run = runs_[r];
   const Next own = first_needed(run);
   const Next following =
       r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing_of_embedding_};
-  for (const LayerTemplate* layer : run.block) {
-    stored_[r].gradients.push_back(
-        emit_.buffer(layer->layer_kind + " gradients", "gradients",
-                     emit_.numbers(*layer).gradients() * run.weight_sets));
-  }
+  if (run.repeats == 1) make_gradients(r);
   const BufferId batch = gradient;
   if (run.pipelined) gradient = enter_pipeline(nodes, Pass::backward, batch);
   const auto block = [&](const Next& next, Copies& next_copies, BufferId out) {

@@ -19,60 +19,85 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     copies = no_copies(following);
     nodes.push_back(passes_.forward(block, gather_forward(following, copies), true));
   }
-  const Next first = depth > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
-  Copies next_copies = no_copies(*first.layer);
-  const std::vector<BufferId> gradients =
-      losses(nodes, copies, streams, gather_backward(first, next_copies), pending);
-  copies = std::move(next_copies);
-  for (std::size_t d = depth; d-- > 0;) {
-    Instance& block = blocks[d];
-    const Next following = d > 0 ? Next{&mtp_, &nothing_of_mtp_} : first_needed(runs_.back());
-    if (passes_.ahead()) block.weights = std::move(copies);
-    block.symbols[gradient_of(layer_output)] = gradients[d + 1];
-    copies = no_copies(*following.layer);
-    Beside beside = gather_backward(following, copies);
-    append(beside, reduce_pending(pending));
-    const BufferId store =
-        emit_.buffer("mtp gradients", "gradients",
-                     emit_.numbers(mtp_).gradients() - shared_table_gradient(mtp_));
-    nodes.push_back(with_beside(sequence(passes_.backward(block, store)), std::move(beside)));
-    const BufferId through = emit_.symbol(block, gradient_of(layer_input));
-    nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward, carry_bytes_ * 3,
-                               {through, gradients[d]}, {gradients[d]}));
-    pending = {&mtp_, block.gradients, store};
-    gradient_stores_.push_back(store);
-  }
-  return gradients.front();
-}
 
-std::vector<BufferId> Lowering::losses(std::vector<ProgramNode>& nodes, const Copies& copies,
-                                       const std::vector<BufferId>& streams, Beside beside,
-                                       Pending& pending) {
   const BufferId store =
       emit_.buffer("head gradients", "gradients", emit_.numbers(head_).gradients());
   gradient_stores_.push_back(store);
+  const Copies head_copies = std::move(copies);
+  std::vector<Instance> losses;
   std::vector<BufferId> gradients;
-  Copies sums = no_copies(head_);  // of the gradients of the head's weights
-  for (const BufferId stream : streams) {
+  for (const BufferId of : streams) {
     gradients.push_back(outer_gradient_carry());
-    Beside during = stream == streams.back() ? std::exchange(beside, {}) : Beside();
-    Instance use = emit_.instance(head_);
-    use.weights = copies;
-    use.gradients = sums;
-    use.symbols[layer_input] = stream;
-    use.symbols[gradient_of(layer_input)] = gradients.back();
-    if (tiles_ > 1) {
-      tiled_loss(nodes, use, store);
-      append(nodes, std::move(during));
-    } else {
-      nodes.push_back(passes_.forward(use, {}));
-      if (passes_.ahead()) use.weights = copies;
-      nodes.push_back(with_beside(sequence(passes_.backward(use, store)), std::move(during)));
-    }
-    sums = use.gradients;
+    Instance& loss = losses.emplace_back(emit_.instance(head_));
+    loss.weights = head_copies;
+    loss.symbols[layer_input] = of;
+    loss.symbols[gradient_of(layer_input)] = gradients.back();
   }
+  Copies sums = no_copies(head_);  // of the gradients of the head's weights
+  const auto backward = [&](Instance& loss, Beside beside) {
+    loss.gradients = sums;
+    loss_backward(nodes, loss, head_copies, store, std::move(beside));
+    sums = loss.gradients;
+  };
+
+  copies = no_copies(depth > 0 ? mtp_ : head_);
+  for (std::size_t d = depth; d > 0; --d) {
+    Beside beside;
+    if (d == 1) beside = gather_backward({&mtp_, &nothing_of_mtp_}, copies);
+    loss_forward(nodes, losses[d]);
+    backward(losses[d], std::move(beside));
+  }
+  loss_forward(nodes, losses.front());
+  BufferId through = no_buffer;
+  for (std::size_t d = depth; d-- > 0;) {
+    through = mtp_backward(nodes, blocks[d], gradients[d + 1], d > 0, copies, pending);
+    if (d > 0) add_gradient(nodes, through, gradients[d]);
+  }
+  const Next first = first_needed(runs_.back());
+  copies = no_copies(*first.layer);
+  Beside beside = gather_backward(first, copies);
+  append(beside, reduce_pending(pending));
+  backward(losses.front(), std::move(beside));
+  pending = {};
   if (tiles_ == 1 || !head_gathers()) pending = {&head_, sums, store};
-  return gradients;
+  if (depth > 0) add_gradient(nodes, through, gradients.front());
+  return gradients.front();
+}
+
+BufferId Lowering::mtp_backward(std::vector<ProgramNode>& nodes, Instance& block, BufferId gradient,
+                                bool another, Copies& copies, Pending& pending) {
+  if (passes_.ahead()) block.weights = std::move(copies);
+  block.symbols[gradient_of(layer_output)] = gradient;
+  copies = no_copies(mtp_);
+  Beside beside;
+  if (another) beside = gather_backward({&mtp_, &nothing_of_mtp_}, copies);
+  append(beside, reduce_pending(pending));
+  const BufferId store = emit_.buffer(
+      "mtp gradients", "gradients", emit_.numbers(mtp_).gradients() - shared_table_gradient(mtp_));
+  nodes.push_back(with_beside(sequence(passes_.backward(block, store, true)), std::move(beside)));
+  pending = {&mtp_, block.gradients, store};
+  gradient_stores_.push_back(store);
+  return emit_.symbol(block, gradient_of(layer_input));
+}
+
+void Lowering::add_gradient(std::vector<ProgramNode>& nodes, BufferId from, BufferId to) {
+  nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward, carry_bytes_ * 3,
+                             {from, to}, {to}));
+}
+
+void Lowering::loss_forward(std::vector<ProgramNode>& nodes, Instance& loss) {
+  if (tiles_ == 1) nodes.push_back(passes_.forward(loss, {}));
+}
+
+void Lowering::loss_backward(std::vector<ProgramNode>& nodes, Instance& loss,
+                             const Copies& head_copies, BufferId store, Beside beside) {
+  if (tiles_ > 1) {
+    tiled_loss(nodes, loss, store);
+    append(nodes, std::move(beside));
+    return;
+  }
+  if (passes_.ahead()) loss.weights = head_copies;
+  nodes.push_back(with_beside(sequence(passes_.backward(loss, store)), std::move(beside)));
 }
 
 void Lowering::tiled_loss(std::vector<ProgramNode>& nodes, Instance& use, BufferId store) {

@@ -137,23 +137,44 @@ class Lowering {
   void recompute_block(std::size_t r, std::vector<Instance>& uses, Copies& copies,
                        std::vector<ProgramNode>& nodes);
 
+  // Makes the buffers of the reduced gradients of run `r`; returns their bytes.
+  Amount make_gradients(std::size_t r);
+
+  // A scan backward writes its gradients into zeros, a layer at a time. The zeros depend on nothing,
+  // and XLA has them before the losses: of the 55.9 GiB that it needs for a step of DeepSeek2-16B on
+  // 4 chips, where its tables of logits are largest, 14.8 are gradients.
+  void zero_gradients(std::vector<ProgramNode>& nodes);
+
   // All executions of run `r`, last to first.
   void backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
                     BufferId& gradient, Pending& pending);
 
   // ---- losses
 
-  // The multi-token-prediction blocks forward, every loss forward and backward, the blocks
-  // backward. Returns the gradient of the layers' output; `copies` are then those of the last
-  // layer's backward pass.
+  // The multi-token-prediction blocks forward, the losses, the blocks backward. Returns the
+  // gradient of the layers' output; `copies` are then those of the last layer's backward pass.
+  //
+  //   loss of the blocks: forward, backward     loss of the model: forward
+  //   blocks backward                           loss of the model: backward
+  //
+  // as JAX orders it, but for the blocks' loss, which comes before the model's so that only one of
+  // them has a table of exponentials and one of gradients at a time: what XLA needs of a Hunyuan3
+  // step of 4,096 and 8,192 tokens grows by 5.65 GiB for each sequence of 8,192, which is the
+  // model's table of exponentials in fp32 (3.69) beside what the block's last product of gradients
+  // reads and writes (1.95). Under Prefetch::layer the head's weights stay gathered throughout;
+  // their gradients are one sum.
   BufferId predictions(std::vector<ProgramNode>& nodes, Copies& copies, BufferId stream,
                        Pending& pending);
 
-  // The loss of every stream, forward and backward. Under Prefetch::layer the head's weights stay
-  // gathered throughout; their gradients are one sum. `beside` runs with the last backward pass.
-  std::vector<BufferId> losses(std::vector<ProgramNode>& nodes, const Copies& copies,
-                               const std::vector<BufferId>& streams, Beside beside,
-                               Pending& pending);
+  // One block; `another` follows. Returns the gradient of its input.
+  BufferId mtp_backward(std::vector<ProgramNode>& nodes, Instance& block, BufferId gradient,
+                        bool another, Copies& copies, Pending& pending);
+  void add_gradient(std::vector<ProgramNode>& nodes, BufferId from, BufferId to);
+
+  // A tiled loss is all in its backward pass.
+  void loss_forward(std::vector<ProgramNode>& nodes, Instance& loss);
+  void loss_backward(std::vector<ProgramNode>& nodes, Instance& loss, const Copies& head_copies,
+                     BufferId store, Beside beside);
 
   // Vocabulary tiling: the loss of a share of the tokens at a time; the backward pass computes its
   // logits again.

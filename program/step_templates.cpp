@@ -171,6 +171,7 @@ std::string template_form(const LayerTemplate& layer) {
         .add(weight.trainable ? 1 : 0)
         .add(weight.gradient ? 1 : 0)
         .add(weight.relaid ? 1 : 0)
+        .add(weight.copied_gradient ? 1 : 0)
         .add(weight.second_stage > 1 ? 1 : 0);
     form.list(weight.gather_axes).list(weight.reduce_axes);
   }

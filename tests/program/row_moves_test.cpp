@@ -14,7 +14,8 @@ namespace {
 struct Moves {
   Bytes gathered;
   std::int64_t sort_steps = 0;
-  Bytes relaid;
+  Bytes relaid;            // of gathered weights
+  Bytes copied_gradients;  // of the kernels' sums
 };
 
 std::map<Pass, Moves> moves_of(const char* slice, const Words& words,
@@ -28,7 +29,8 @@ std::map<Pass, Moves> moves_of(const char* slice, const Words& words,
     Moves& of = all[leaf.pass];
     of.gathered += work->gathered * times;
     of.sort_steps += work->sort_steps * times;
-    if (leaf.name.starts_with("relayout")) of.relaid += work->hbm_bytes * times;
+    if (leaf.name == "relayout_weights") of.relaid += work->hbm_bytes * times;
+    if (leaf.name == "copy_gradients") of.copied_gradients += work->hbm_bytes * times;
   });
   return all;
 }
@@ -75,20 +77,28 @@ TEST_CASE("slots are sorted twice, and receive buffers", "[program][rows]") {
 
 TEST_CASE("gathered experts are copied into the layout of their products", "[program][rows]") {
   // 128 experts of 3 x 2048 x 768 in bf16, read and written: after the gather forward and the one
-  // backward, and their gradients before they are reduced.
-  const std::int64_t copy = std::int64_t{2} * 128 * 3 * 2048 * 768 * 2;
+  // backward.
+  constexpr std::int64_t elements = std::int64_t{128} * 3 * 2048 * 768;
+  constexpr std::int64_t copy = 2 * elements * 2;
+  // What a kernel sums in bf16 is copied to fp32 before it is reduced.
+  constexpr std::int64_t of_gradients = elements * (2 + 4);
   for (const char* policy : {"none", "full"}) {
     const std::string remat = std::string("remat_policy=") + policy;
     auto all = moves_of("v5p-32", {remat});
     CHECK(all[Pass::forward].relaid.value() == layers * copy);
-    CHECK((all[Pass::backward].relaid + all[Pass::recompute].relaid).value() == layers * 2 * copy);
-    // Whole experts on each device of fsdp: nothing to copy.
+    CHECK((all[Pass::backward].relaid + all[Pass::recompute].relaid).value() == layers * copy);
+    CHECK(all[Pass::backward].copied_gradients.value() == layers * of_gradients);
+    // Whole experts on each device of fsdp: the dtype changes, the layout does not.
     auto whole = moves_of("v5p-32", {remat, "shard_exp_on_fsdp=true"});
     for (auto& [pass_of, moves] : whole) CHECK(moves.relaid == Bytes(0));
+    CHECK(whole[Pass::backward].copied_gradients.value() == layers * of_gradients);
+    auto bf16 = moves_of("v5p-32", {remat, "shard_exp_on_fsdp=true", "weight_dtype=bfloat16"});
+    CHECK(bf16[Pass::backward].copied_gradients == Bytes(0));
   }
   // Stage by stage, the backward pass uses what the recomputation gathered and copied: the
   // down-projection is computed again, since the weights of the sum need its rows.
   auto stages = moves_of("v5p-32", {"remat_policy=full"}, Prefetch::kernel);
   CHECK(stages[Pass::recompute].relaid.value() == layers * copy);
-  CHECK(stages[Pass::backward].relaid.value() == layers * copy);  // the gradients
+  CHECK(stages[Pass::backward].relaid == Bytes(0));
+  CHECK(stages[Pass::backward].copied_gradients.value() == layers * of_gradients);
 }
