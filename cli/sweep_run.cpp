@@ -16,6 +16,7 @@
 #include "cli/program_identity.hpp"
 #include "cli/sweep_progress.hpp"
 #include "reports/output.hpp"
+#include "routing/routing_scenario.hpp"
 #include "studies/sweep/configuration.hpp"
 #include "studies/sweep/sweep.hpp"
 #include "units/parse.hpp"
@@ -98,6 +99,23 @@ void read_reliability(const SweepWords& words, SweepOptions& options) {
   options.reliability = of;
 }
 
+void read_refinement(const SweepWords& words, SweepOptions& options) {
+  constexpr std::int64_t most = 10'000;
+  options.refine = static_cast<std::size_t>(count_of("--refine", words.refine, 0, most));
+  options.refine_routing = words.refine_routing;
+  if (options.refine > 0 && options.form == SweepForm::csv)
+    throw Error(ErrorKind::usage, "-o csv holds the plans alone, none that is refined",
+                "table, json or jsonl");
+  if (options.refine_routing.empty()) return;
+  if (options.refine == 0)
+    throw Error(ErrorKind::usage, "--refine-routing wants --refine", "--refine 10");
+  const Parsed<RoutingLaw> law = parse_routing_law(options.refine_routing);
+  if (!law)
+    throw Error(
+        ErrorKind::invalid_input,
+        fmt::format("--refine-routing {}: {}", printable(options.refine_routing), law.why()));
+}
+
 SweepOptions options_of(const SweepWords& words) {
   SweepOptions options;
   options.fidelity = parse_fidelity(*words.fidelity);
@@ -107,6 +125,7 @@ SweepOptions options_of(const SweepWords& words) {
   options.probability =
       number_of("--fit-probability", words.probability, 0, 1, "a number from 0 to 1");
   options.form = sweep_form(words.output->format);
+  read_refinement(words, options);
   read_reliability(words, options);
   return options;
 }
@@ -122,6 +141,8 @@ std::string resume_command(const std::string& command, const SweepWords& words) 
   add("--threads", words.threads, unsaid.threads);
   add("--top", words.top, unsaid.top);
   add("--fit-probability", words.probability, unsaid.probability);
+  add("--refine", words.refine, unsaid.refine);
+  add("--refine-routing", words.refine_routing, "");
   add("--fidelity", *words.fidelity, std::string(name(Fidelity::closed_form)));
   add("--mtbf-per-chip", words.mtbf_per_chip, "");
   add("--checkpoint-time", words.checkpoint_time, "");
@@ -158,6 +179,9 @@ std::shared_ptr<SweepWords> add_sweep_words(CLI::App& command) {
   add("--top", words->top, "N", "how many of the best plans are listed (10)");
   add("--fit-probability", words->probability, "P",
       "how sure the fastest plan and the smallest slice are to fit (0.95)");
+  add("--refine", words->refine, "N", "run the N best again in the event engine (0)");
+  add("--refine-routing", words->refine_routing, "LAW",
+      "with this routing: lognormal:sigma=S,seed=N or trace:FILE (default: the plan's own)");
   add("--progress", words->progress, "FORM",
       "auto (on a terminal), none, or json (lines on stderr)");
   add("--store", words->store, "FILE",

@@ -16,6 +16,7 @@ namespace meshsim {
 struct SweepWords {
   std::string threads = "0", top = "10", progress = "auto", probability = "0.95";
   std::string store;
+  std::string refine = "0", refine_routing;
   bool resume = false;
   // Goodput and prices; "": not asked for
   std::string mtbf_per_chip, checkpoint_time, checkpoint_interval, restart_time, repair_time;

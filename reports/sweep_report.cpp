@@ -123,6 +123,30 @@ std::string rows_json(const std::vector<SweepRow>& rows, std::string_view indent
   return text + "]";
 }
 
+std::string refined_json(const std::vector<RefinedRow>& rows, std::string_view indent) {
+  std::string text = "[";
+  for (const RefinedRow& one : rows) {
+    const bool timed = one.step_time.has_value();
+    const Json json = {
+        {"index", one.row.index},
+        {"plan_hash", one.row.plan_hash},
+        {"verdict", one.verdict ? Json(name(*one.verdict)) : Json("failed")},
+        {"closed_form_step_time_ps", one.row.outcome.step_time->value()},
+        {"step_time_ps", timed ? Json(one.step_time->value()) : Json(nullptr)},
+        {"difference_ratio",
+         timed ? Json(*one.step_time / *one.row.outcome.step_time - 1) : Json(nullptr)},
+        {"tokens_per_s_per_device", timed ? Json(one.tokens_per_s_per_device) : Json(nullptr)},
+        {"tokens_per_chip_hour", timed ? Json(one.tokens_per_chip_hour) : Json(nullptr)},
+        {"peak_bytes", one.peak ? Json(one.peak->value()) : Json(nullptr)},
+        {"reason", one.reason.empty() ? Json(nullptr) : Json(one.reason)},
+        {"change", one.row.change},
+        {"command", one.command}};
+    text += fmt::format("{}\n{}{}", &one == rows.data() ? "" : ",", indent,
+                        json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+  return text + "]";
+}
+
 Json rejected_json(const SweepSummary& summary) {
   std::vector<std::pair<std::string, SweepSummary::Rejected>> sorted(summary.rejected.begin(),
                                                                      summary.rejected.end());
@@ -153,12 +177,15 @@ std::string summary_json(const SweepSummary& summary, std::string_view indent) {
   return fmt::format(
       "{0}\"counts\": {1},\n{0}\"objectives\": {2},\n{0}\"front\": {3},\n{0}\"top\": {4},\n"
       "{0}\"best_by_chips\": {5},\n{0}\"fit_probability_wanted\": {6},\n{0}\"fastest\": {7},\n"
-      "{0}\"smallest_slice\": {8},\n{0}\"rejected\": {9}",
+      "{0}\"smallest_slice\": {8},\n{0}\"rejected\": {9},\n"
+      "{0}\"refined\": {10},\n{0}\"refined_routing\": {11}",
       indent, counts_json(summary).dump(), names.dump(), rows_json(summary.front, inner),
       rows_json(summary.top, inner), rows_json(summary.best_by_chips, inner), summary.probability,
       summary.fastest ? row_json(*summary.fastest) : "null",
       summary.smallest ? row_json(*summary.smallest) : "null",
-      rejected_json(summary).dump(-1, ' ', false, Json::error_handler_t::replace));
+      rejected_json(summary).dump(-1, ' ', false, Json::error_handler_t::replace),
+      refined_json(summary.refined, inner),
+      summary.refined_routing.empty() ? "null" : Json(summary.refined_routing).dump());
 }
 
 Json head_json(const SweepHead& head) {
@@ -189,6 +216,28 @@ void append_rows(std::string& text, const char* title, const std::vector<SweepRo
     if (priced) text += fmt::format("{:>15.0f}", *row.upkeep->cost_per_trillion_tokens);
     text += fmt::format("  {}\n", printable(row.change));
   }
+}
+
+// The best plans in the event engine, beside what the sweep said of them.
+std::string refined_table(const SweepSummary& summary) {
+  const std::vector<RefinedRow>& rows = summary.refined;
+  if (rows.empty()) return "";
+  std::string text = fmt::format(
+      "\nthe best again, in the event engine{}\n{:>6}{:>11}{:>11}{:>10}{:>12}{:>13}  change\n",
+      summary.refined_routing.empty() ? "" : ", routing " + printable(summary.refined_routing),
+      "chips", "sweep", "event", "", "tok/s/dev", "verdict");
+  for (const RefinedRow& one : rows) {
+    const Picoseconds before = *one.row.outcome.step_time;
+    text += fmt::format("{:>6}{:>11}", one.row.chips, human(before));
+    if (!one.step_time) {
+      text += fmt::format("  {}  ({})\n", printable(one.row.change), printable(one.reason));
+      continue;
+    }
+    text += fmt::format("{:>11}{:>10}{:>12.1f}{:>13}  {}\n", human(*one.step_time),
+                        fmt::format("{:+.2f} %", 100 * (*one.step_time / before - 1)),
+                        one.tokens_per_s_per_device, name(*one.verdict), printable(one.row.change));
+  }
+  return text + "the first of them:\n  " + printable(rows.front().command) + "\n";
 }
 
 // One line of the list of plans.
@@ -231,6 +280,7 @@ std::string table(const SweepHead& head, const SweepSummary& summary) {
                           printable(rejected["example"].get<std::string>()));
     }
   }
+  text += refined_table(summary);
   if (summary.top.empty()) return text + "\nNO PLAN FITS\n";
   if (!summary.fastest) {
     return text + fmt::format("\nNO PLAN FITS WITH p >= {}; the best that should fit:\n  {}\n",

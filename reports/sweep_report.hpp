@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "reports/document.hpp"
+#include "sim/evaluation.hpp"
 #include "units/quantity.hpp"
 
 namespace meshsim {
@@ -48,6 +49,17 @@ struct SweepRow {
   std::string command;  // to be pasted
 };
 
+// One of the best plans, run again in the event engine. Without a step time it has a reason.
+struct RefinedRow {
+  SweepRow row;  // as the sweep found it
+  std::optional<Verdict> verdict;
+  std::optional<Bytes> peak;
+  std::optional<Picoseconds> step_time;
+  double tokens_per_s_per_device = 0, tokens_per_chip_hour = 0;  // with step_time
+  std::string reason;
+  std::string command;
+};
+
 // What stands out.
 struct SweepSummary {
   std::int64_t plans = 0;
@@ -64,6 +76,8 @@ struct SweepSummary {
     std::string example;  // the reason of the first
   };
   std::map<std::string, Rejected> rejected;  // by cause
+  std::vector<RefinedRow> refined;           // by tokens per chip-hour as refined
+  std::string refined_routing;               // the law that they ran under, "": their own
 };
 
 struct SweepHead {

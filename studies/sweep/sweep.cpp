@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "studies/sweep/refine.hpp"
 #include "studies/sweep/summary.hpp"
 
 namespace meshsim {
@@ -85,7 +86,7 @@ class Sweep {
         hooks_(hooks),
         total_(count_plans(space)),
         plans_(space),
-        summary_(options.top, options.probability),
+        summary_(std::max(options.top, options.refine), options.probability),
         judges_([this] {
           return hooks_.judge ? hooks_.judge() : make_judge(space_, options_.fidelity);
         }) {}
@@ -97,11 +98,27 @@ class Sweep {
     hooks_.write(sweep_head(options_.form, head_));
     walk();
     SweepResult result{summary_.result(), interrupted_, total_};
-    if (!interrupted_) hooks_.write(sweep_tail(options_.form, head_, result.summary));
+    if (!interrupted_) refine_best(result);
+    if (!result.interrupted) hooks_.write(sweep_tail(options_.form, head_, result.summary));
     return result;
   }
 
  private:
+  // Leaves options_.top of the best plans, of which more may have been kept.
+  void refine_best(SweepResult& result) const {
+    std::vector<SweepRow>& top = result.summary.top;
+    if (options_.refine > 0 && !top.empty()) {
+      const std::vector<SweepRow> best(
+          top.begin(),
+          top.begin() + static_cast<std::ptrdiff_t>(std::min(options_.refine, top.size())));
+      result.summary.refined =
+          refine(space_, best, options_.refine_routing, options_.threads, hooks_.stop);
+      result.summary.refined_routing = options_.refine_routing;
+      result.interrupted = result.summary.refined.empty();
+    }
+    top.resize(std::min(options_.top, top.size()));
+  }
+
   void walk() {
     namespace tbb = oneapi::tbb;
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,

@@ -39,8 +39,10 @@ struct SweepOptions {
   int threads = 1;
   std::size_t top = 10;
   SweepForm form = SweepForm::table;
-  double probability = 0.95;  // that the fastest plan and that on the smallest slice fit
-  bool list_plans = false;    // in the table too
+  double probability = 0.95;   // that the fastest plan and that on the smallest slice fit
+  bool list_plans = false;     // in the table too
+  std::size_t refine = 0;      // so many of the best are run again in the event engine,
+  std::string refine_routing;  // under this routing law instead of the plans' own, if it is named
   std::optional<Reliability> reliability;     // goodput of every plan
   std::optional<double> price_per_chip_hour;  // cost of its tokens
 };

@@ -39,7 +39,8 @@ REPORTS = {
                 ["what-if", *FLASH, "--sensitivity", "--vary", "per_device_batch_size=2"]),
     "calibration": (["calibrate", "--runs", str(DATA / "runs" / "dense.json")],),
     "validate": (["validate"], ["validate", "--fidelity", "event"]),
-    "sweep": (["sweep", str(DATA / "sweep" / "flash.yml")],),
+    "sweep": (["sweep", str(DATA / "sweep" / "flash.yml")],
+              ["sweep", str(DATA / "sweep" / "flash.yml"), "--refine", "2"]),
     "moe-check": (["moe", "check", str(DATA / "golden" / "routed_moe_v4_grad.json")],),
     "moe-run": (
         ["moe", "run", "compare_single_rank=false", "tokens=64", "layers=1", "steps=1"],

@@ -60,6 +60,44 @@ class Sweep(CommandLine):
         for plan in report["front"]:
             self.assertIn(plan, fits)
 
+    def test_the_best_are_refined_in_the_event_engine(self):
+        plain = self.sweep("-o", "json").json()
+        self.assertEqual((plain["refined"], plain["refined_routing"]), ([], None))
+        for routing in (None, "lognormal:sigma=0.5,seed=3"):
+            words = ["--refine", "3", *(["--refine-routing", routing] if routing else [])]
+            report = self.sweep("-o", "json", "--top", "2", *words).json()
+            self.assertEqual(report["top"], plain["top"][:2])
+            self.assertEqual(report["refined_routing"], routing)
+            refined = report["refined"]
+            self.assertEqual({row["index"] for row in refined},
+                             {row["index"] for row in plain["top"][:3]})
+            rates = [row["tokens_per_chip_hour"] for row in refined]
+            self.assertEqual(rates, sorted(rates, reverse=True))
+            for row in refined:
+                swept = plain["plans"][row["index"]]
+                self.assertEqual(row["closed_form_step_time_ps"], swept["step_time_ps"])
+                said = self.report(*shlex.split(row["command"])[1:], "-o", "json")
+                self.assertEqual(said["fidelity"], "event")
+                for field in ("verdict", "step_time_ps", "peak_bytes"):
+                    self.assertEqual(row[field], said[field], row["command"])
+                if routing:
+                    self.assertEqual(said["resolved"]["meshsim.routing"]["value"], routing)
+                self.assertAlmostEqual(row["difference_ratio"],
+                                       row["step_time_ps"] / swept["step_time_ps"] - 1)
+            for form in ("json", "table", "jsonl"):
+                self.assertEqual(self.sweep("-o", form, "--threads", "1", *words).out,
+                                 self.sweep("-o", form, "--threads", "3", *words).out)
+
+    def test_a_refinement_that_cannot_be(self):
+        for bad in (["--refine", "-1"], ["--refine", "x"], ["--refine", "1", "-o", "csv"],
+                    ["--refine-routing", "balanced"]):
+            self.assertEqual(self.sweep(*bad).code, USAGE, bad)
+        done = self.sweep("--refine", "1", "--refine-routing", "zipf")
+        self.assertEqual((done.code, done.out), (INVALID, ""))
+        # No plan fits: there is nothing to refine.
+        none = self.sweep("--refine", "2", "-o", "json", space=SPACE.replace("v5p-256, v5p-512", "v5p-64"))
+        self.assertEqual((none.code, none.json()["refined"]), (DONE, []))
+
     def test_other_forms_hold_the_same_rows(self):
         plans = self.sweep("-o", "json").json()["plans"]
         rows = list(csv.DictReader(io.StringIO(self.sweep("-o", "csv").out)))
