@@ -278,8 +278,10 @@ void build_grouped_query(LayerBuilder& build, const Attention& attention,
   if (a.qk_norm == GroupedQueryAttention::QkNorm::weighted) {
     weights.insert(weights.end(), {path + "query_norm/scale", path + "key_norm/scale"});
   }
-  build.vector("rope", weights, {"q_up", "kv_raw"}, {"q", "kv"}, {"q_up", "kv_raw"},
-               {"q_up", "kv_raw"});
+  // A rotation and a bias are linear: only a norm's backward pass reads what it was given.
+  const bool normed = a.qk_norm != GroupedQueryAttention::QkNorm::none;
+  build.vector("rope", weights, {"q_up", "kv_raw"}, {"q", "kv"},
+               normed ? Names{"q_up", "kv_raw"} : Names{}, {"q_up", "kv_raw"});
   const Names sinks = a.sinks ? Names{path + "sinks"} : Names{};
   build_core(build,
              {heads, a.head_dim, a.head_dim, {{"kv", T, 2 * kv}}, {}, sinks, attention.visibility});

@@ -33,13 +33,13 @@ std::string statistics_row(const std::string& label, const ErrorStatistics& erro
                      percent(errors.worst_error), errors.worst);
 }
 
-// Residuals of the rows of one quality ("": all).
+// Residuals of the rows of one kind and quality.
 ErrorStatistics left_out(const Validation& all, const Calibration& calibration,
-                         double CalibrationResidual::*error, const std::string& quality) {
+                         double CalibrationResidual::*error, const std::string& group) {
   std::vector<std::pair<std::string, double>> errors;
   for (const ValidationRow& row : all.rows) {
     const CalibrationResidual* residual = residual_of(calibration.step_time, row.id);
-    if (residual != nullptr && (quality.empty() || row.quality == quality))
+    if (residual != nullptr && kind_and_quality(row.kind, row.quality) == group)
       errors.emplace_back(row.id, residual->*error);
   }
   return statistics_of(errors);
@@ -53,12 +53,13 @@ std::string summary(const Validation& all, const Calibration& calibration) {
       text += statistics_row(group.by + " " + group.name, group.step_time);
   }
   text += statistics_row("all", all.step_time);
-  for (const char* quality : {"exact", "inferred"}) {
-    text += statistics_row(fmt::format("{}, its family left out of the fit", quality),
-                           left_out(all, calibration, &CalibrationResidual::left_out, quality));
-    text +=
-        statistics_row(fmt::format("{}, its model left out of the fit", quality),
-                       left_out(all, calibration, &CalibrationResidual::model_left_out, quality));
+  for (const ValidationGroup& group : all.groups) {
+    if (group.by != "quality" || group.step_time.rows == 0) continue;
+    text += statistics_row(group.name + ", its family left out of the fit",
+                           left_out(all, calibration, &CalibrationResidual::left_out, group.name));
+    text += statistics_row(
+        group.name + ", its model left out of the fit",
+        left_out(all, calibration, &CalibrationResidual::model_left_out, group.name));
   }
   return text + "\n";
 }

@@ -47,7 +47,7 @@ constexpr std::array<Comparison, 3> comparisons{{{"fitted", &FittedRow::error},
 std::vector<std::string> groups_of(const std::vector<FittedRow>& rows) {
   std::vector<std::string> groups{""};
   for (const FittedRow& row : rows) {
-    const std::string group = group_of(row);
+    const std::string group = kind_and_quality(row.kind, row.quality);
     if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
   }
   return groups;
@@ -86,15 +86,12 @@ std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * ratio)
 
 }  // namespace
 
-std::string group_of(const FittedRow& row) {
-  return row.quality.empty() ? row.kind : row.kind + " " + row.quality;
-}
-
 ErrorStatistics statistics_of(const std::vector<FittedRow>& rows, double FittedRow::*error,
                               const std::string& group) {
   std::vector<std::pair<std::string, double>> errors;
   for (const FittedRow& row : rows) {
-    if (group.empty() || group_of(row) == group) errors.emplace_back(row.id, row.*error);
+    if (group.empty() || kind_and_quality(row.kind, row.quality) == group)
+      errors.emplace_back(row.id, row.*error);
   }
   return statistics_of(errors);
 }

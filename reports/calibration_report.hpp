@@ -28,10 +28,7 @@ struct CalibrationFit {
   std::vector<std::pair<std::string, std::string>> skipped;  // id, why
 };
 
-// A kind and quality that rows share: "train_step exact".
-std::string group_of(const FittedRow& row);
-
-// Statistics of one kind of error over the rows of `group` ("": all).
+// Statistics of one kind of error over the rows of one kind and quality, `group` ("": all).
 ErrorStatistics statistics_of(const std::vector<FittedRow>& rows, double FittedRow::*error,
                               const std::string& group);
 

@@ -102,6 +102,10 @@ std::string statistics_line(const std::string& label, const ErrorStatistics& err
 
 }  // namespace
 
+std::string kind_and_quality(const std::string& kind, const std::string& quality) {
+  return quality.empty() ? kind : kind + " " + quality;
+}
+
 std::string_view name(RowStatus status) {
   switch (status) {
     case RowStatus::ok: return "ok";

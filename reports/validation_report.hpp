@@ -50,7 +50,10 @@ struct ErrorStatistics {
   double worst_error = 0;
 };
 
-// Rows that share a label: "family fsdp_moe", "quality exact".
+// "train_step exact"; "train_step" of a run whose quality is not stated.
+std::string kind_and_quality(const std::string& kind, const std::string& quality);
+
+// Rows that share a label: "family fsdp_moe", "quality train_step exact".
 struct ValidationGroup {
   std::string by, name;
   ErrorStatistics step_time;

@@ -190,7 +190,7 @@ void summarise(Validation& all) {
   summarise_by("family", &ValidationRow::family);
   summarise_by("kind", &ValidationRow::kind);
   summarise_by("quality", [](const ValidationRow& row) {
-    return row.quality.empty() ? row.quality : row.kind + " " + row.quality;
+    return row.quality.empty() ? row.quality : kind_and_quality(row.kind, row.quality);
   });
   for (const auto& [name, group] : grouped_by(rows, &ValidationRow::ablation)) {
     if (group.size() > 1) all.ablations.push_back(order_of(name, group));

@@ -3,9 +3,9 @@
 #include <optional>
 
 #include "plans/config_hash.hpp"
-#include "studies/fit_probability.hpp"
 #include "studies/sweep/plan_variants.hpp"
 #include "studies/sweep/sweep.hpp"
+#include "topologies/prediction_interval.hpp"
 #include "units/error.hpp"
 #include "units/print.hpp"
 
@@ -30,7 +30,14 @@ SweepOutcome without_figures(SweepVerdict verdict, const std::string& prefix, co
   return outcome;
 }
 
-SweepOutcome outcome_of(const Answer& answer) {
+// From how far published peaks lay off; without such, what the comparison says.
+double fit_probability(const Answer& answer, const Calibration& calibration) {
+  return probability_below(static_cast<double>(answer.hbm_usable.value()),
+                           static_cast<double>(answer.peak().value()), calibration.peak)
+      .value_or(answer.peak() <= answer.hbm_usable ? 1 : 0);
+}
+
+SweepOutcome outcome_of(const Answer& answer, const Calibration& calibration) {
   SweepOutcome outcome;
   outcome.peak = answer.peak();
   switch (answer.verdict) {
@@ -54,7 +61,7 @@ SweepOutcome outcome_of(const Answer& answer) {
   outcome.step_time = answer.step_time;
   outcome.tokens_per_s_per_device = answer.tokens_per_s_per_device;
   outcome.mfu = answer.mfu;
-  outcome.fit_probability = fit_probability(answer);
+  outcome.fit_probability = fit_probability(answer, calibration);
   return outcome;
 }
 
@@ -69,7 +76,8 @@ class Simulating : public PlanJudge {
     try {
       const PlanVariant variant = plans_.make(change);
       hash = variant.hash;
-      judgement.outcome = outcome_of(evaluator_.evaluate(*variant.plan));
+      judgement.outcome =
+          outcome_of(evaluator_.evaluate(*variant.plan), *variant.plan->config.calibration);
     } catch (const Error& error) {
       const bool refused = error.kind() == ErrorKind::invalid_input;
       judgement.outcome = without_figures(refused ? SweepVerdict::refused : SweepVerdict::failed,
