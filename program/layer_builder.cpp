@@ -108,7 +108,10 @@ Recomputation recomputation(const LayerTemplate& layer, const std::set<std::stri
 
 LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,
                            const std::vector<Tensor>& tensors, LocalBatch batch)
-    : plan_(plan), batch_(std::move(batch)) {
+    : plan_(plan),
+      batch_(std::move(batch)),
+      format_(plan.config.text("quantization") == "int8" ? NumberFormat::int8
+                                                         : NumberFormat::bfloat16) {
   layer_.layer_kind = std::move(layer_kind);
   layer_.weights = local_weights(plan, tensors, batch_.axes);
 }
@@ -248,11 +251,15 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
   }
   Names reads = in;
   for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
-  backward(compute(with_suffix(name, "_dw"), OpKind::matmul, std::move(weight_gradient), flops,
-                   std::move(reads), {}, {}, weights));
-  backward(compute(with_suffix(name, "_dx"), OpKind::matmul, std::move(input_gradient), flops,
-                   gradients_of(out), gradients_of(in), weights));
-  forward(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights));
+  const auto product = [&](OpTemplate op) {
+    std::get<Compute>(op.work).format = format_;
+    return op;
+  };
+  backward(product(compute(with_suffix(name, "_dw"), OpKind::matmul, std::move(weight_gradient),
+                           flops, std::move(reads), {}, {}, weights)));
+  backward(product(compute(with_suffix(name, "_dx"), OpKind::matmul, std::move(input_gradient),
+                           flops, gradients_of(out), gradients_of(in), weights)));
+  forward(product(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights)));
 }
 
 OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<Matmul> matmuls,

@@ -43,12 +43,15 @@ class LayerBuilder {
   void padded_activation(const std::string& symbol, std::int64_t rows, std::int64_t touched_rows,
                          std::int64_t columns, DType dtype);
 
+  // What follows is not quantised, whatever the plan says.
+  void unquantised() { format_ = NumberFormat::bfloat16; }
+
   // Opens a stage; what follows belongs to it.
   void stage(std::string name);
 
-  // out = f(in) x weights, each product [m, k] x [k, n] in `matmuls`; f is elementwise and fused,
-  // in both passes. Backward gives the gradients of `in` and of the weights. The mathematics costs
-  // `model_flops`: by default, what is executed.
+  // out = f(in) x weights, in the plan's number format, each product [m, k] x [k, n] in `matmuls`;
+  // f is elementwise and fused, in both passes. Backward gives the gradients of `in` and of the
+  // weights. The mathematics costs `model_flops`: by default, what is executed.
   void linear(const std::string& name, const Names& weights, const Names& in, const Names& out,
               std::vector<Matmul> matmuls, std::optional<FlopCount> model_flops = {});
 
@@ -107,6 +110,7 @@ class LayerBuilder {
 
   const Plan& plan_;
   LocalBatch batch_;
+  NumberFormat format_;  // of products of the layer's own weights
   LayerTemplate layer_;
 };
 

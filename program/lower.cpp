@@ -41,6 +41,12 @@ StepProgram Lowering::run() {
     program_.assumptions.emplace_back(
         "pipeline: the stages pass a microbatch, and one of the batch's inputs and outputs, on "
         "after every iteration; gradients are summed over data parallel devices once a step");
+  if (plan_.config.text("quantization") == "int8") {
+    program_.assumptions.emplace_back(
+        "int8: products of the layers' weights, forward and backward; attention, the head and what "
+        "devices exchange stay as they are; scales and rounding are fused with what reads the "
+        "operands");
+  }
   for (std::string& text : assumptions(context_split(plan_)))
     program_.assumptions.push_back(std::move(text));
   program_.tokens = step_tokens(plan_);
@@ -330,6 +336,10 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
+  if (const std::string& quantization = config.text("quantization"); !quantization.empty()) {
+    if (quantization != "int8") return fmt::format("training in {}", quantization);
+    if (plan.model.has_experts()) return "experts in int8";
+  }
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
     if (config.real("capacity_factor") > 0 && context_split(plan).devices() > 1)
       return "the dense path with capacity and a context degree";

@@ -140,9 +140,9 @@ class Lowering {
   // Makes the buffers of the reduced gradients of run `r`; returns their bytes.
   Amount make_gradients(std::size_t r);
 
-  // A scan backward writes its gradients into zeros, a layer at a time. The zeros depend on nothing,
-  // and XLA has them before the losses: of the 55.9 GiB that it needs for a step of DeepSeek2-16B on
-  // 4 chips, where its tables of logits are largest, 14.8 are gradients.
+  // A scan backward writes its gradients into zeros, a layer at a time. The zeros depend on
+  // nothing, and XLA has them before the losses: of the 55.9 GiB that it needs for a step of
+  // DeepSeek2-16B on 4 chips, where its tables of logits are largest, 14.8 are gradients.
   void zero_gradients(std::vector<ProgramNode>& nodes);
 
   // All executions of run `r`, last to first.

@@ -76,6 +76,7 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
   build.stage("lm_head");
   const std::string head =
       model.tied_embedding ? "token_embedder/embedding" : "decoder/logits_dense/kernel";
+  build.unquantised();
   build.linear("lm_head", {head}, {enter_block(build, "final")}, {"logits"}, {{1, T, D, V}});
   build.stage("loss");
   Names logits{"logits"};

@@ -173,6 +173,8 @@ PublishedRun run_of(const Node& row, const std::string& path, Diagnostics& fault
   if (plan == nullptr || measured == nullptr) return run;
   run.measured = measured_of(*measured, path + ".measured", faults);
   assign(run.request, "model_name", run.model);
+  // Rows state what a run came to, also what the file of its model says.
+  assign(run.request, "override_model_config", "true");
   if (plan->kind != Node::Kind::mapping) {
     faults.add({plan->where, path + ".plan", "must be a mapping, got " + described(*plan), {}});
     return run;
