@@ -17,7 +17,7 @@ void add_schema(CLI::App& app, int& result) {
   auto name = std::make_shared<std::string>();
   command
       ->add_option("report", *name,
-                   "plan (fit, simulate), explain, what-if, validate, calibration, collective, model, "
+                   "plan (fit, simulate), explain, what-if, diff, validate, calibration, collective, model, "
                    "models, topology, config, moe-run or "
                    "moe-check; report: any of them")
       ->required()

@@ -21,6 +21,8 @@ void add_config(CLI::App& app, int& result);
 void add_model(CLI::App& app, int& result);
 void add_topology(CLI::App& app, int& result);
 void add_moe(CLI::App& app, int& result);
+void add_report(CLI::App& app, int& result);
+void add_diff(CLI::App& app, int& result);
 void add_schema(CLI::App& app, int& result);
 
 }  // namespace meshsim

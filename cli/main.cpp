@@ -32,6 +32,8 @@ int run(int argc, char** argv) {
   meshsim::add_model(app, result);
   meshsim::add_topology(app, result);
   meshsim::add_moe(app, result);
+  meshsim::add_report(app, result);
+  meshsim::add_diff(app, result);
   meshsim::add_schema(app, result);
   return meshsim::run_command_line(app, argc, argv, result);
 }

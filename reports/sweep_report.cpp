@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "inputs/nearest.hpp"
+#include "reports/csv.hpp"
 #include "units/error.hpp"
 #include "units/print.hpp"
 
@@ -77,16 +78,6 @@ std::string row_json(const SweepRow& row) {
   append_text(text, row.command);
   text += "}";
   return text;
-}
-
-// A field of a CSV file. A text that a spreadsheet would take for a formula gets an apostrophe.
-std::string csv_field(std::string text) {
-  if (!text.empty() && std::string_view("=+-@\t").find(text.front()) != std::string_view::npos)
-    text.insert(0, "'");
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
 }
 
 constexpr const char* csv_head =
