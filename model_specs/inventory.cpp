@@ -133,19 +133,14 @@ std::vector<Tensor> mtp_tensors(const ModelSpec& spec, ExpertAxes mode) {
   append_norm(t, "embedding_norm", D, spec.layer_norm);
   append_norm(t, "hidden_state_norm", D, spec.layer_norm);
   append_norm(t, "final_norm", D, spec.layer_norm);
-  LayerKind kind = spec.layer(spec.num_layers() - 1);
   if (spec.is_deepseek4()) {
-    // DeepSeek-V4's block is a sliding-window, top-k routed layer (published model, 2026-08).
-    auto& attention = std::get<CompressedAttention>(kind.attention->form);
-    attention.kind = CompressedAttention::Kind::window_only;
-    attention.ratio = 0;
     t.push_back({"embedding_projection/kernel", {D, D}, {"embed", ""}});
     t.push_back({"hidden_state_projection/kernel", {D, D}, {"embed", ""}});
     if (has_hyper_connection_head(spec)) append_hyper_connection_head(t, "hc_head/", spec);
   } else {
     t.push_back({"projection/kernel", {2 * D, D}, {"concat_embed", "embed"}});
   }
-  for (Tensor& tensor : state_tensors(spec, kind, mode)) {
+  for (Tensor& tensor : state_tensors(spec, spec.mtp_kind(), mode)) {
     tensor.name = "transformer_layer/" + tensor.name;
     t.push_back(std::move(tensor));
   }

@@ -228,6 +228,16 @@ std::string mlp_tag(const LayerKind& kind) {
   return moe->routing == MoeMlp::Routing::hash ? "hash" : "moe";
 }
 
+LayerKind ModelSpec::mtp_kind() const {
+  LayerKind kind = layer(num_layers() - 1);
+  if (is_deepseek4()) {
+    auto& attention = std::get<CompressedAttention>(kind.attention->form);
+    attention.kind = CompressedAttention::Kind::window_only;
+    attention.ratio = 0;
+  }
+  return kind;
+}
+
 bool ModelSpec::has_experts() const {
   return std::any_of(kinds.begin(), kinds.end(), [](const LayerKind& kind) {
     return std::holds_alternative<MoeMlp>(kind.mlp);

@@ -140,6 +140,9 @@ struct ModelSpec {
   const LayerKind& layer(std::size_t i) const { return kinds[static_cast<std::size_t>(layers[i])]; }
   std::size_t num_layers() const { return layers.size(); }
   bool is_deepseek4() const { return config.decoder_block == "deepseek4"; }
+  // Of a multi-token-prediction block: the last layer, or, in DeepSeek-V4, one that attends to its
+  // window only (published model, 2026-08).
+  LayerKind mtp_kind() const;
   bool has_experts() const;
 
   bool operator==(const ModelSpec&) const = default;

@@ -147,14 +147,10 @@ std::vector<Op> global_ops(const ModelSpec& spec, const Workload& load) {
 
 std::vector<Op> mtp_ops(const ModelSpec& spec, const Workload& load) {
   const std::int64_t D = spec.emb_dim;
-  std::vector<Op> ops{matmul_op("projection", {{1, load.sequence_length, 2 * D, D}}, load)};
-  LayerKind kind = spec.layer(spec.num_layers() - 1);
-  if (spec.is_deepseek4()) {
-    auto& attention = std::get<CompressedAttention>(kind.attention->form);
-    attention.kind = CompressedAttention::Kind::window_only;
-    attention.ratio = 0;
-  }
-  for (Op& op : layer_ops(spec, kind, load)) ops.push_back(std::move(op));
+  // Hyper-connections: of every stream, and of the next token's embedding once for all of them.
+  const std::int64_t streams = spec.hyper_connections ? spec.hyper_connections->streams : 1;
+  std::vector<Op> ops{matmul_op("projection", {{streams + 1, load.sequence_length, D, D}}, load)};
+  for (Op& op : layer_ops(spec, spec.mtp_kind(), load)) ops.push_back(std::move(op));
   for (Op& op : global_ops(spec, load)) ops.push_back(std::move(op));
   return ops;
 }

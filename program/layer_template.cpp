@@ -51,14 +51,14 @@ void close_site(LayerBuilder& build, const Site& site, const Names& outputs) {
   build.vector("mix", {}, inputs, {site.out}, inputs, inputs, flops);
 }
 
-void build_hyper_connected(LayerBuilder& build, const LayerKind& kind) {
-  const Site attention{"mhc_attention/", "pre_self_attention_layer_norm/scale", layer_input,
-                       "x_mid", "attention_in"};
+void build_hyper_connected(LayerBuilder& build, const LayerKind& kind, const std::string& in,
+                           const std::string& out) {
+  const Site attention{"mhc_attention/", "pre_self_attention_layer_norm/scale", in, "x_mid",
+                       "attention_in"};
   open_site(build, attention);
   build_attention(build, *kind.attention, "attention_in", "attention_result");
   close_site(build, attention, {"attention_result"});
-  const Site mlp{"mhc_mlp/", "post_self_attention_layer_norm/scale", "x_mid", layer_output,
-                 "mlp_in"};
+  const Site mlp{"mhc_mlp/", "post_self_attention_layer_norm/scale", "x_mid", out, "mlp_in"};
   open_site(build, mlp);
   close_site(build, mlp, build_mlp(build, kind.mlp, "mlp_in"));
 }
@@ -100,16 +100,63 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
   const std::int64_t streams = model.hyper_connections ? model.hyper_connections->streams : 1;
   stream_activation(build, layer_input, streams);
   if (model.hyper_connections) {
-    build_hyper_connected(build, kind);
+    build_hyper_connected(build, kind, layer_input, layer_output);
   } else {
     build_pre_norm(build, kind, layer_input, layer_output);
   }
   return build.take();
 }
 
+namespace {
+
+// The streams and the next tokens' embeddings, normed, through the projection of each; the block;
+// its own exit weights on the streams, which the head then merges as it does those of the layers.
+void build_hyper_connected_prediction(LayerBuilder& build) {
+  const ModelSpec& model = build.plan().model;
+  const std::int64_t k = model.hyper_connections->streams;
+  const std::int64_t D = model.emb_dim;
+  for (const char* streams : {layer_input, "hidden", "projected", "layer_out", layer_output})
+    stream_activation(build, streams, k);
+  stream_activation(build, "embedded");
+  build.stage("projection");
+  build.vector("embedding_norm", norm_weights(model, "embedding_norm"), {"next_tokens"},
+               {"embedded"}, {"next_tokens"}, {"next_tokens"});
+  build.vector("hidden_norm", norm_weights(model, "hidden_state_norm"), {layer_input}, {"hidden"},
+               {layer_input}, {layer_input});
+  build.linear("projection", {"embedding_projection/kernel", "hidden_state_projection/kernel"},
+               {"embedded", "hidden"}, {"projected"},
+               {{k + 1, build.stream_rows(), D, build.stream_columns()}});
+  build_hyper_connected(build, model.mtp_kind(), "projected", "layer_out");
+  build.stage("final_norm");
+  Names exit = norm_weights(model, "final_norm");
+  if (model.hyper_connections->head)
+    exit = with(exit, {"hc_head/hc_fn", "hc_head/hc_base", "hc_head/hc_scale"});
+  build.vector("final_norm", exit, {"layer_out"}, {layer_output}, {"layer_out"}, {"layer_out"});
+}
+
+// The same of one stream.
+void build_prediction(LayerBuilder& build) {
+  const ModelSpec& model = build.plan().model;
+  const std::int64_t D = model.emb_dim;
+  for (const char* stream : {layer_input, "projected", layer_output})
+    stream_activation(build, stream);
+  stream_activation(build, "merged", 2);
+  build.stage("projection");
+  const Names norms =
+      with(norm_weights(model, "embedding_norm"), norm_weights(model, "hidden_state_norm"));
+  const Names halves{layer_input, "next_tokens"};
+  build.vector("merge", norms, halves, {"merged"}, halves, halves);
+  build.linear("projection", {"projection/kernel"}, {whole_columns(build, "merged", 2)},
+               {"projected"}, {{1, build.stream_rows(), 2 * D, build.stream_columns()}});
+  build_pre_norm(build, model.mtp_kind(), "projected", "layer_out");
+  build.stage("final_norm");
+  stream_norm(build, "final_norm", norm_weights(model, "final_norm"), "layer_out", layer_output);
+}
+
+}  // namespace
+
 LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
   const ModelSpec& model = plan.model;
-  const std::int64_t D = model.emb_dim;
   std::vector<Tensor> tensors = mtp_tensors(model, plan.expert_axes);
   const std::string layer = "transformer_layer/";
   for (Tensor& tensor : tensors) {
@@ -119,10 +166,6 @@ LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
     if (tensor.name == "token_embedder/embedding") tensors.push_back(std::move(tensor));
   }
   LayerBuilder build(plan, "mtp", tensors, batch);
-  for (const char* stream : {layer_input, "projected", layer_output})
-    stream_activation(build, stream);
-  stream_activation(build, "merged", 2);
-
   const Names table{"token_embedder/embedding"};
   build.stage("embedding");
   const std::string found = partial_output(build, "next_tokens");
@@ -133,16 +176,11 @@ LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
   build.backward(
       build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_" + found}, {}, {}, table));
   leave_block(build, "next_tokens");
-  build.stage("projection");
-  const Names norms =
-      with(norm_weights(model, "embedding_norm"), norm_weights(model, "hidden_state_norm"));
-  const Names halves{layer_input, "next_tokens"};
-  build.vector("merge", norms, halves, {"merged"}, halves, halves);
-  build.linear("projection", {"projection/kernel"}, {whole_columns(build, "merged", 2)},
-               {"projected"}, {{1, build.stream_rows(), 2 * D, build.stream_columns()}});
-  build_pre_norm(build, model.layer(model.num_layers() - 1), "projected", "layer_out");
-  build.stage("final_norm");
-  stream_norm(build, "final_norm", norm_weights(model, "final_norm"), "layer_out", layer_output);
+  if (model.hyper_connections) {
+    build_hyper_connected_prediction(build);
+  } else {
+    build_prediction(build);
+  }
   return build.take();
 }
 

@@ -331,8 +331,6 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (std::optional<std::string> axes = not_split(plan)) return axes;
   if (std::optional<std::string> parts = not_in_parts(plan)) return parts;
   if (std::optional<std::string> pipe = not_piped(plan)) return pipe;
-  if (plan.model.mtp_layers > 0 && plan.model.hyper_connections)
-    return "multi-token prediction with hyper-connections";
   if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
