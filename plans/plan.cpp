@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <utility>
 
@@ -198,6 +199,8 @@ void place_plan(Plan& plan) {
   record_degrees(plan);
   plan.placement = place(plan.config, plan.mesh, plan.topology.slice);
   plan.rules = ShardingRules(plan.config, plan.mesh);
+  static std::atomic<std::int64_t> placed{0};
+  plan.placed = ++placed;
 }
 
 void finish_plan(Plan& plan) {

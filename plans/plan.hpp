@@ -62,6 +62,9 @@ struct Plan {
   std::vector<std::string> allowed;      // refusals that the user lifts, met or not
   std::vector<std::string> lifted;       // those of them that the plan met
   std::vector<std::string> assumptions;  // for the report
+  // Given by place_plan, never twice: plans with the same number have the same model, machine,
+  // mesh, placement, rules and meshsim: block. 0: not known.
+  std::int64_t placed = 0;
 
   std::int64_t devices() const { return topology.devices(); }
   bool hypothetical() const { return !lifted.empty(); }  // MaxText would refuse it

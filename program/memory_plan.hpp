@@ -2,9 +2,15 @@
 //
 //   live(i) = sum over buffers that live at leaf i of sum_t times_t x number_t
 //
+// Only a few leaves can be the peak of any plan of the layout, its candidates: all others are
+// dominated by a leaf that holds at least as much of every number, and more of one that is not 0 or
+// comes first. What a template's numbers add to the candidates is its share; a plan's peak is the
+// largest sum of shares.
+//
 // Gives what memory_peak() gives, to the byte.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -18,29 +24,39 @@ namespace meshsim {
 class MemoryPlan {
  public:
   MemoryPlan() = default;
-  // `program` must be traced (program/renumber.hpp).
-  explicit MemoryPlan(const StepProgram& program);
+  // `program` must be traced (program/renumber.hpp). Its numbers stand in `numbers`, those of slot
+  // s from first[s] on. The plan serves programs whose numbers are 0 where these are.
+  MemoryPlan(const StepProgram& program, std::span<const std::int64_t> numbers,
+             std::span<const NumberId> first);
 
+  // Bytes per candidate.
+  using Share = std::vector<std::int64_t>;
+  Share share(std::size_t slot, std::span<const std::int64_t> numbers) const;
+
+  // What stands at one slot: its numbers, and their share.
+  struct Source {
+    std::span<const std::int64_t> numbers;
+    const Share* share = nullptr;
+  };
   struct Peak {
     Bytes temp;
     std::vector<std::pair<std::string_view, Bytes>> categories;  // sorted by name
   };
-  // Into `peak`, whose space is used again.
-  void peak(std::span<const std::int64_t> numbers, Peak& peak) const;
+  // Of all slots, into `peak`, whose space is used again.
+  void peak(std::span<const Source> sources, Peak& peak) const;
 
  private:
-  struct Use {
-    int first, last;  // of the leaves
-    std::uint32_t category;
-    std::uint32_t begin, end;  // of its terms
+  struct Term {
+    std::uint32_t slot, number;  // of the slot
+    std::int64_t times;
+    auto operator<=>(const Term&) const = default;
   };
-
-  std::vector<std::string_view> categories_;  // sorted
-  std::vector<Use> uses_;                     // of buffers that are used
-  std::vector<AmountTerm> terms_;
-  // What is added and taken away at each leaf, summed by number: from begin_[i] to begin_[i + 1].
-  std::vector<std::uint32_t> begin_;
-  std::vector<AmountTerm> changes_;
+  struct Candidate {
+    // Ascending by category; without terms where what lives of it has no bytes.
+    std::vector<std::pair<std::string_view, std::vector<Term>>> categories;
+    std::vector<std::vector<Term>> changes;  // per slot, since the candidate before
+  };
+  std::vector<Candidate> candidates_;  // in program order
 };
 
 }  // namespace meshsim

@@ -19,11 +19,19 @@ constexpr std::size_t most_results = 400'000;
 // Templates that are kept whole, for blocks that are met for the first time.
 constexpr std::size_t most_templates = 256;
 
-struct RestingState {
+// Where sizes of a step come from: a template, or the state.
+struct Numbers {
   std::int64_t id = 0;
+  std::int64_t form = 0;
+  std::vector<std::int64_t> values;
+  // What they add to the memory of the layouts they are part of, by the layout's number.
+  std::vector<std::pair<std::int64_t, MemoryPlan::Share>> shares;
+};
+
+struct RestingState {
+  Numbers numbers;
   std::vector<Bytes> categories;  // on the device, as state_categories()
   Bytes on_host;
-  std::vector<std::int64_t> numbers;
 };
 
 struct Batch {
@@ -31,9 +39,7 @@ struct Batch {
 };
 
 struct Template {
-  std::int64_t id = 0;
-  std::int64_t form = 0;
-  std::vector<std::int64_t> numbers;
+  Numbers numbers;
   std::shared_ptr<const LayerTemplate> whole;  // of the latest ones
 };
 
@@ -43,23 +49,39 @@ struct BlockTime {
   std::vector<std::pair<std::size_t, Picoseconds>> causes;  // by number
 };
 
-// The blocks of a layout that run equally often, together.
-struct LayoutTime {
-  // By whether they run per microbatch (1) and per tile of the loss (2).
-  std::array<BlockTime, 4> blocks;
-};
-
 // A block without its numbers, and the nodes to fill them in.
 struct BlockForm {
   std::int64_t id = 0;
+  BlockInputs inputs;
   std::vector<ProgramNode> nodes;
-  std::vector<std::size_t> slots;
 };
 
 struct BlockUse {
   BlockForm* form = nullptr;
-  Block count;  // without nodes
+  std::int64_t times = 1;
+  bool per_microbatch = false, per_tile = false;
+
+  std::size_t count_class() const { return (per_microbatch ? 1U : 0U) + (per_tile ? 2U : 0U); }
 };
+
+// The blocks of a layout that have the same inputs.
+struct BlockGroup {
+  std::int64_t id = 0;
+  BlockInputs inputs;
+  std::vector<BlockUse> blocks;
+
+  void add(const BlockUse& use) {
+    for (BlockUse& known : blocks) {
+      if (known.form != use.form || known.count_class() != use.count_class()) continue;
+      known.times += use.times;
+      return;
+    }
+    blocks.push_back(use);
+  }
+};
+
+// Their time, by whether they run per microbatch (1) and per tile of the loss (2).
+using GroupTime = std::array<BlockTime, 4>;
 
 struct Layout {
   std::int64_t id = 0;
@@ -67,15 +89,8 @@ struct Layout {
   bool priced = false;
   MemoryPlan memory;
   std::vector<AmountTerm> host;
-  std::vector<BlockUse> blocks;
+  std::vector<BlockGroup> groups;
   StepProgram program;  // for the event engine
-};
-
-// The templates of one plan, as they are remembered.
-struct Templates {
-  std::vector<Template*> slots;
-  NumberRow row;
-  std::vector<std::int64_t> numbers;
 };
 
 std::int64_t loss_tiles(const Plan& plan) { return plan.config.integer("num_vocab_tiling"); }
@@ -85,30 +100,36 @@ std::int64_t loss_tiles(const Plan& plan) { return plan.config.integer("num_voca
 class Evaluator::Memory {
  public:
   explicit Memory(Fidelity fidelity) : fidelity_(fidelity) {}
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  std::size_t size() const {
+    return values_.size() + identities_.size() + resting_.size() + batches_.size() +
+           lowered_.size() + templates_.size() + forms_.size() + shares_ + layouts_.size() +
+           block_forms_.size() + group_ids_.size() + times_.size() + group_times_.size();
+  }
 
   Answer evaluate(const Plan& plan) {
-    if (size() > most_results) forget();
+    values_.look_at(plan.config);
     const PlanIdentity identity = identities_.of(plan);
-    const RestingState& state = resting(plan, identity);
+    RestingState& state = resting(plan, identity);
     const Batch batch = batch_of(plan, identity);
     Answer answer;
-    Evaluation bounds;  // for what it says of the chip
-    bounds.plan = &plan;
-    answer.hbm_usable = bounds.hbm_usable();
+    answer.hbm_usable = identity.place->hbm_usable;
     add_state(state, batch, answer);
     answer.verdict =
         answer.arguments > answer.hbm_usable ? Verdict::does_not_fit : Verdict::inconclusive;
     if (!is_lowered(plan, identity)) return answer;
 
-    const Templates templates = templates_of(plan, identity, state);
+    find_sources(plan, identity, state);
     const Bytes available =
         answer.arguments < answer.hbm_usable ? answer.hbm_usable - answer.arguments : Bytes();
     answer.prefetch = furthest_prefetch(plan);
     Layout* layout = nullptr;
     for (;;) {
-      layout = &layout_of(plan, identity, answer.prefetch, templates, state);
+      layout = &layout_of(plan, identity, answer.prefetch);
       if (!layout->traced) break;
-      layout->memory.peak(templates.numbers, peak_);
+      find_peak(*layout);
       const std::optional<Prefetch> less = less_prefetch(answer.prefetch);
       if (peak_.temp <= available || !less) break;
       answer.prefetch = *less;
@@ -120,62 +141,64 @@ class Evaluator::Memory {
     }
     answer.timed = true;
     answer.temp = peak_.temp;
-    answer.on_host += amount_of(layout->host, templates.numbers);
+    if (!layout->host.empty()) {
+      find_row();
+      answer.on_host += amount_of(layout->host, row_);
+    }
     answer.verdict = answer.peak() > answer.hbm_usable ? Verdict::does_not_fit : Verdict::fits;
     for (const auto& [category, bytes] : peak_.categories)
       answer.memory.emplace_back(temp_name(category), bytes);
-    add_time(plan, identity, *layout, templates, state, answer);
+    add_time(plan, *identity.context, *layout, answer);
     return answer;
   }
 
  private:
-  std::size_t size() const {
-    return identities_.size() + resting_.size() + batches_.size() + lowered_.size() +
-           templates_.size() + layouts_.size() + times_.size() + layout_times_.size();
+  // The result of `make` under the inputs in key_ and the settings that such results were seen to
+  // depend on.
+  template <class Value, class Make>
+  Value& remembered(Memo<Value>& memo, SettingsRead& settings, const Make& make) {
+    const std::size_t inputs = key_.bytes().size();
+    settings.add_to(key_, values_);
+    if (Value* known = memo.find(key_)) return *known;
+    Key key = key_;
+    Value made = settings.watch(values_, make);
+    settings.add_to(key.cut(inputs), values_);
+    return memo.insert(key, std::move(made));
   }
-
-  void forget() { *this = Memory(fidelity_); }
 
   // ---- state
 
-  const RestingState& resting(const Plan& plan, const PlanIdentity& identity) {
+  RestingState& resting(const Plan& plan, const PlanIdentity& identity) {
     const Training& t = plan.training;
-    key_.clear().add(identity.context->id).add(identity.model).add(identity.rules);
+    key_.clear().add(identity.place->id);
     key_.add(identity.layout).add(plan.scan_axis).add(static_cast<std::int64_t>(plan.expert_axes));
     key_.add(static_cast<std::int64_t>(t.weights)).add(static_cast<std::int64_t>(t.first_moment));
     key_.add(static_cast<std::int64_t>(t.optimizer)).add(t.optimizer_on_host ? 1 : 0);
     key_.add(t.parameters_on_host ? 1 : 0).add(t.optimizer_over_data ? 1 : 0);
-    const Key most = key_;
-    resting_settings_.add_to(key_, plan.config);
-    if (const RestingState* known = resting_.find(key_)) return *known;
-    const TrainingState made =
-        resting_settings_.watch(plan.config, [&] { return resting_state(plan); });
-    RestingState state;
-    state.id = next_id_++;
-    for (const std::string& category : state_categories())
-      state.categories.push_back(made.on_device(category));
-    state.on_host = made.on_host();
-    state.numbers = state_numbers(made);
-    key_ = most;
-    resting_settings_.add_to(key_, plan.config);
-    return resting_.insert(key_, std::move(state));
+    return remembered(resting_, resting_settings_, [&] {
+      const TrainingState made = resting_state(plan);
+      RestingState state;
+      for (const std::string& category : state_categories())
+        state.categories.push_back(made.on_device(category));
+      state.on_host = made.on_host();
+      state.numbers = numbers_of("", state_numbers(made));
+      return state;
+    });
   }
 
   Batch batch_of(const Plan& plan, const PlanIdentity& identity) {
     const Training& t = plan.training;
-    key_.clear().add(identity.context->id).add(identity.rules);
-    key_.add(t.global_batch).add(t.sequence_length);
-    const Key most = key_;
-    batch_settings_.add_to(key_, plan.config);
-    if (const Batch* known = batches_.find(key_)) return *known;
-    TrainingState made;
-    batch_settings_.watch(plan.config, [&] { append_batch(plan, made); });
-    key_ = most;
-    batch_settings_.add_to(key_, plan.config);
-    return batches_.insert(key_, {made.batch(), made.on_host()});
+    key_.clear().add(identity.place->id).add(t.global_batch).add(t.sequence_length);
+    return remembered(batches_, batch_settings_, [&] {
+      TrainingState made;
+      append_batch(plan, made);
+      return Batch{made.batch(), made.on_host()};
+    });
   }
 
   void add_state(const RestingState& state, const Batch& batch, Answer& answer) {
+    constexpr std::size_t most_categories = 32;
+    answer.memory.reserve(most_categories);
     for (std::size_t i = 0; i < state.categories.size(); ++i) {
       const std::string_view name = category_names()[i];
       const Bytes bytes = name == "batch" ? batch.on_device : state.categories[i];
@@ -206,158 +229,178 @@ class Evaluator::Memory {
 
   bool is_lowered(const Plan& plan, const PlanIdentity& identity) {
     key_.clear().add(identity.shape).add(identity.layout);
-    const Key most = key_;
-    lowered_settings_.add_to(key_, plan.config);
-    if (const bool* known = lowered_.find(key_)) return *known;
-    const bool lowered =
-        lowered_settings_.watch(plan.config, [&] { return !not_lowered(plan).has_value(); });
-    key_ = most;
-    lowered_settings_.add_to(key_, plan.config);
-    return lowered_.insert(key_, lowered);
+    return remembered(lowered_, lowered_settings_, [&] { return !not_lowered(plan).has_value(); });
   }
 
-  Templates templates_of(const Plan& plan, const PlanIdentity& identity,
-                         const RestingState& state) {
-    Templates all;
+  // A form is what others share, and which of the numbers are 0: the peaks of a layout
+  // (program/memory_plan.hpp) depend on these.
+  Numbers numbers_of(std::string_view form, std::vector<std::int64_t> values) {
+    Key key;
+    key.add(form);
+    for (const std::int64_t value : values) key.add(value == 0 ? "0" : "1");
+    const std::int64_t* known = forms_.find(key);
+    if (known == nullptr) known = &forms_.insert(key, next_id_++);
+    return {next_id_++, *known, std::move(values), {}};
+  }
+
+  // Into sources_: the templates of the plan, by slot, and its state.
+  void find_sources(const Plan& plan, const PlanIdentity& identity, RestingState& state) {
+    templates_at_hand_.clear();
+    sources_.clear();
     for (std::size_t slot = 0; slot < slot_count(plan); ++slot) {
-      all.slots.push_back(&template_of(plan, identity, slot));
-      all.row.first.push_back(static_cast<NumberId>(all.numbers.size()));
-      const std::vector<std::int64_t>& numbers = all.slots.back()->numbers;
-      all.numbers.insert(all.numbers.end(), numbers.begin(), numbers.end());
+      templates_at_hand_.push_back(&template_of(plan, identity, slot));
+      sources_.push_back(&templates_at_hand_.back()->numbers);
     }
-    all.row.first.push_back(static_cast<NumberId>(all.numbers.size()));
-    all.numbers.insert(all.numbers.end(), state.numbers.begin(), state.numbers.end());
-    return all;
+    sources_.push_back(&state.numbers);
+  }
+
+  // The numbers of the plan at hand one after the other.
+  void find_row() {
+    row_.clear();
+    places_.first.clear();
+    for (const Numbers* source : sources_) {
+      places_.first.push_back(static_cast<NumberId>(row_.size()));
+      row_.insert(row_.end(), source->values.begin(), source->values.end());
+    }
   }
 
   SettingsRead& template_settings(std::size_t slot) {
     return template_settings_[std::min<std::size_t>(slot, TemplateSlot::first_kind)];
   }
 
-  void template_key(const Plan& plan, const PlanIdentity& identity, std::size_t slot) {
-    key_.clear().add(static_cast<std::int64_t>(slot)).add(identity.shape);
-    template_settings(slot).add_to(key_, plan.config);
-  }
-
   Template& template_of(const Plan& plan, const PlanIdentity& identity, std::size_t slot) {
-    template_key(plan, identity, slot);
-    if (Template* known = templates_.find(key_)) return *known;
-    std::shared_ptr<const LayerTemplate> whole = whole_template(plan, slot);
-    Template made;
-    made.id = next_id_++;
-    made.form = forms_.id(template_form(*whole));
-    made.numbers = template_numbers(*whole);
-    template_key(plan, identity, slot);
-    Template& kept = templates_.insert(key_, std::move(made));
-    keep_whole(kept, std::move(whole));
-    return kept;
-  }
-
-  std::shared_ptr<const LayerTemplate> whole_template(const Plan& plan, std::size_t slot) {
-    return template_settings(slot).watch(plan.config, [&] {
-      return std::make_shared<const LayerTemplate>(
-          slot_template(plan, static_cast<int>(slot), local_batch(plan)));
+    key_.clear().add(static_cast<std::int64_t>(slot)).add(identity.shape);
+    bool made = false;
+    Template& one = remembered(templates_, template_settings(slot), [&] {
+      made = true;
+      auto whole = make_template(plan, slot);
+      Numbers numbers = numbers_of(template_form(*whole), template_numbers(*whole));
+      return Template{std::move(numbers), std::move(whole)};
     });
+    if (made) keep_whole(one);
+    return one;
   }
 
-  void keep_whole(Template& kept, std::shared_ptr<const LayerTemplate> whole) {
-    kept.whole = std::move(whole);
+  static std::shared_ptr<const LayerTemplate> make_template(const Plan& plan, std::size_t slot) {
+    return std::make_shared<const LayerTemplate>(
+        slot_template(plan, static_cast<int>(slot), local_batch(plan)));
+  }
+
+  void keep_whole(Template& kept) {
     whole_.push_back(&kept);
     if (whole_.size() <= most_templates) return;
     whole_.front()->whole.reset();
     whole_.pop_front();
   }
 
-  StepTemplates whole_templates(const Plan& plan, const Templates& templates,
-                                const std::vector<std::size_t>& slots) {
+  StepTemplates whole_templates(const Plan& plan, const std::vector<std::size_t>& slots) {
     StepTemplates all;
-    all.slots.resize(templates.slots.size());
+    all.slots.resize(templates_at_hand_.size());
     for (const std::size_t slot : slots) {
-      if (slot >= templates.slots.size()) continue;  // the state
-      Template& kept = *templates.slots[slot];
-      if (!kept.whole) keep_whole(kept, whole_template(plan, slot));
+      if (slot >= templates_at_hand_.size()) continue;  // the state
+      Template& kept = *templates_at_hand_[slot];
+      if (!kept.whole) {
+        kept.whole = make_template(plan, slot);
+        keep_whole(kept);
+      }
       all.slots[slot] = kept.whole;
     }
     return all;
   }
 
-  void layout_key(const Plan& plan, const PlanIdentity& identity, Prefetch prefetch,
-                  const Templates& templates, const RestingState& state) {
+  std::vector<std::size_t> all_slots() const {
+    std::vector<std::size_t> slots(sources_.size());
+    for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = i;
+    return slots;
+  }
+
+  void add_forms() {
+    for (const Numbers* source : sources_) key_.add(source->form);
+  }
+
+  Layout& layout_of(const Plan& plan, const PlanIdentity& identity, Prefetch prefetch) {
     key_.clear().add(static_cast<std::int64_t>(prefetch));
-    add_forms(templates);
-    key_.add(identity.model).add(identity.layout).add(static_cast<std::int64_t>(plan.expert_axes));
-    // Of axes along which devices do the same to other data, whether there are any.
-    for (const MeshAxis& axis : plan.mesh.axes) {
-      const bool alike = axis.name == "data" || axis.name == "fsdp" ||
-                         axis.name == "fsdp_transpose" || axis.name == "expert";
-      key_.add(axis.name);
-      key_.add(alike ? (axis.ici > 1 ? 2 : 1) : axis.ici);
-      key_.add(alike ? (axis.dcn > 1 ? 2 : 1) : axis.dcn);
-    }
-    key_.add(plan.topology.slice.chip->name).add(plan.topology.slices > 1 ? 1 : 0);
+    add_forms();
+    key_.add(identity.place->form).add(identity.layout);
+    key_.add(static_cast<std::int64_t>(plan.expert_axes));
     key_.add(plan.training.gradient_accumulation > 1 ? 1 : 0).add(loss_tiles(plan) > 1 ? 1 : 0);
-    const auto on_host = static_cast<std::size_t>(StateNumber::host_state);
-    key_.add(state.numbers[on_host] > 0 ? 1 : 0);
-    add_own(key_, plan);
-    layout_settings_.add_to(key_, plan.config);
-  }
-
-  void add_forms(const Templates& templates) {
-    for (const Template* one : templates.slots) key_.add(one->form);
-  }
-
-  Layout& layout_of(const Plan& plan, const PlanIdentity& identity, Prefetch prefetch,
-                    const Templates& templates, const RestingState& state) {
-    layout_key(plan, identity, prefetch, templates, state);
-    if (Layout* known = layouts_.find(key_)) return *known;
-    std::vector<std::size_t> all_slots(templates.slots.size());
-    for (std::size_t i = 0; i < all_slots.size(); ++i) all_slots[i] = i;
-    const StepTemplates whole = whole_templates(plan, templates, all_slots);
-    StepProgram program = layout_settings_.watch(
-        plan.config, [&] { return lower(plan, prefetch, whole, state.numbers); });
-    Layout layout;
-    layout.id = next_id_++;
-    layout.traced = is_traced(program);
-    if (layout.traced) {
+    return remembered(layouts_, layout_settings_, [&] {
+      const StepTemplates whole = whole_templates(plan, all_slots());
+      StepProgram program = lower(plan, prefetch, whole, sources_.back()->values);
+      Layout layout;
+      layout.id = next_id_++;
+      layout.traced = is_traced(program);
+      if (!layout.traced) return layout;
+      find_row();
       layout.priced = !not_priced(plan.topology, program).has_value();
-      layout.memory = MemoryPlan(program);
+      layout.memory = MemoryPlan(program, row_, places_.first);
       layout.host = program.host.terms();
-      for (const Block& block : blocks_of(program.root))
-        layout.blocks.push_back({&block_form(block, templates),
-                                 {{}, block.times, block.per_microbatch, block.per_tile}});
+      layout.groups = groups_of(program);
       if (fidelity_ == Fidelity::event) layout.program = std::move(program);
-    }
-    layout_key(plan, identity, prefetch, templates, state);
-    return layouts_.insert(key_, std::move(layout));
+      return layout;
+    });
   }
 
-  BlockForm& block_form(const Block& block, const Templates& templates) {
-    key_.clear();
-    add_forms(templates);
-    add_block(key_, block);
-    if (BlockForm* known = block_forms_.find(key_)) return *known;
+  std::vector<BlockGroup> groups_of(const StepProgram& program) {
+    std::vector<BlockGroup> groups;
+    for (const Block& block : blocks_of(program.root)) {
+      const BlockInputs inputs = inputs_of(block, places_);
+      auto group = std::find_if(groups.begin(), groups.end(),
+                                [&](const BlockGroup& one) { return one.inputs == inputs; });
+      if (group == groups.end()) group = groups.insert(groups.end(), {0, inputs, {}});
+      group->add({&block_form(block, inputs), block.times, block.per_microbatch, block.per_tile});
+    }
+    for (BlockGroup& group : groups) {
+      Key key;
+      for (const BlockUse& use : group.blocks)
+        key.add(use.form->id).add(use.times).add(static_cast<std::int64_t>(use.count_class()));
+      const std::int64_t* known = group_ids_.find(key);
+      group.id = known != nullptr ? *known : group_ids_.insert(key, next_id_++);
+    }
+    return groups;
+  }
+
+  void find_peak(const Layout& layout) {
+    shares_at_hand_.clear();
+    for (std::size_t slot = 0; slot < sources_.size(); ++slot)
+      shares_at_hand_.push_back({sources_[slot]->values, &share_of(layout, slot)});
+    layout.memory.peak(shares_at_hand_, peak_);
+  }
+
+  const MemoryPlan::Share& share_of(const Layout& layout, std::size_t slot) {
+    Numbers& source = *sources_[slot];
+    for (const auto& [id, share] : source.shares) {
+      if (id == layout.id) return share;
+    }
+    ++shares_;
+    return source.shares.emplace_back(layout.id, layout.memory.share(slot, source.values)).second;
+  }
+
+  BlockForm& block_form(const Block& block, const BlockInputs& inputs) {
+    Key key;
+    for (const Numbers* source : sources_) key.add(source->form);
+    add_block(key, block);
+    if (BlockForm* known = block_forms_.find(key)) return *known;
     BlockForm form;
     form.id = next_id_++;
-    form.slots = slots_of(block, templates.row);
+    form.inputs = inputs;
     for (const ProgramNode* node : block.nodes) form.nodes.push_back(*node);
-    return block_forms_.insert(key_, std::move(form));
+    return block_forms_.insert(key, std::move(form));
   }
 
   // ---- time
 
-  void add_time(const Plan& plan, const PlanIdentity& identity, Layout& layout,
-                const Templates& templates, const RestingState& state, Answer& answer) {
-    const Machine& machine = identities_.machine(plan, *identity.context);
+  void add_time(const Plan& plan, Context& context, Layout& layout, Answer& answer) {
+    const Machine& machine = identities_.machine(plan, context);
     const std::int64_t microbatches = plan.training.gradient_accumulation;
     const std::int64_t tiles = loss_tiles(plan);
     FlopCount model_flops;
     causes_.assign(cause_names_.size(), {false, Picoseconds()});
-    for (const bool with_state : {false, true}) {
-      const LayoutTime& time =
-          time_of(plan, identity, layout, with_state, templates, state, machine);
+    for (const BlockGroup& group : layout.groups) {
+      const GroupTime& time = time_of(plan, context, group, machine);
       causes_.resize(cause_names_.size(), {false, Picoseconds()});
-      for (std::size_t i = 0; i < time.blocks.size(); ++i) {
-        const BlockTime& blocks = time.blocks[i];
+      for (std::size_t i = 0; i < time.size(); ++i) {
+        const BlockTime& blocks = time[i];
         const std::int64_t count = ((i & 1U) != 0 ? microbatches : 1) * ((i & 2U) != 0 ? tiles : 1);
         answer.step_time += blocks.total * count;
         model_flops += blocks.model_flops * count;
@@ -367,51 +410,51 @@ class Evaluator::Memory {
         }
       }
     }
-    if (fidelity_ == Fidelity::event) {
-      simulate(plan, layout, templates, machine, answer);
+    if (fidelity_ == Fidelity::event) simulate(plan, layout, machine, answer);
+    answer.time.reserve(causes_.size());
+    for (const std::size_t i : causes_by_name_) {
+      if (i < causes_.size() && causes_[i].first)
+        answer.time.emplace_back(cause_names_[i], causes_[i].second);
     }
-    for (std::size_t i = 0; i < causes_.size(); ++i) {
-      if (causes_[i].first) answer.time.emplace_back(cause_names_[i], causes_[i].second);
-    }
-    std::sort(answer.time.begin(), answer.time.end());
     const double time = seconds(answer.step_time);
     answer.mfu = static_cast<double>(model_flops.value()) / (machine.matmul_peak.value() * time);
     answer.tokens_per_s_per_device = static_cast<double>(step_tokens(plan)) / time;
   }
 
-  // Of the blocks of `layout` whose sizes come from the state as well, or of the others.
-  const LayoutTime& time_of(const Plan& plan, const PlanIdentity& identity, const Layout& layout,
-                            bool with_state, const Templates& templates, const RestingState& state,
-                            const Machine& machine) {
-    Key& key = layout_time_key_.clear().add(layout.id).add(identity.context->id);
-    key.add(with_state ? state.id : -1);
-    for (const Template* one : templates.slots) key.add(one->id);
-    if (const LayoutTime* known = layout_times_.find(key)) return *known;
-    LayoutTime sum;
-    for (const BlockUse& use : layout.blocks) {
-      const bool of_state = use.form->slots.back() >= templates.slots.size();
-      if (of_state != with_state) continue;
-      const BlockTime& time = time_of(plan, identity, *use.form, templates, state, machine);
-      BlockTime& to =
-          sum.blocks[(use.count.per_microbatch ? 1U : 0U) + (use.count.per_tile ? 2U : 0U)];
-      to.total += time.total * use.count.times;
-      to.model_flops += time.model_flops * use.count.times;
-      for (const auto& [cause, part] : time.causes) add_cause(to, cause, part * use.count.times);
-    }
-    return layout_times_.insert(key, std::move(sum));
+  void add_inputs(const BlockInputs& inputs) {
+    for (const std::size_t slot : inputs.slots) key_.add(sources_[slot]->id);
+    for (const BlockInputs::Number& number : inputs.numbers)
+      key_.add(sources_[number.slot]->values[number.place]);
   }
 
-  const BlockTime& time_of(const Plan& plan, const PlanIdentity& identity, BlockForm& form,
-                           const Templates& templates, const RestingState& state,
+  const GroupTime& time_of(const Plan& plan, const Context& context, const BlockGroup& group,
                            const Machine& machine) {
-    key_.clear().add(form.id).add(identity.context->id);
-    for (const std::size_t slot : form.slots)
-      key_.add(slot < templates.slots.size() ? templates.slots[slot]->id : state.id);
+    key_.clear().add(group.id).add(context.id);
+    add_inputs(group.inputs);
+    if (const GroupTime* known = group_times_.find(key_)) return *known;
+    const Key key = key_;
+    find_row();
+    GroupTime sum;
+    for (const BlockUse& use : group.blocks) {
+      const BlockTime& time = time_of(plan, context, *use.form, machine);
+      BlockTime& to = sum[use.count_class()];
+      to.total += time.total * use.times;
+      to.model_flops += time.model_flops * use.times;
+      for (const auto& [cause, part] : time.causes) add_cause(to, cause, part * use.times);
+    }
+    return group_times_.insert(key, std::move(sum));
+  }
+
+  const BlockTime& time_of(const Plan& plan, const Context& context, BlockForm& form,
+                           const Machine& machine) {
+    key_.clear().add(form.id).add(context.id);
+    add_inputs(form.inputs);
     if (const BlockTime* known = times_.find(key_)) return *known;
+    const Key key = key_;
     BlockTime time;
-    const Operations operations(whole_templates(plan, templates, form.slots));
+    const Operations operations(whole_templates(plan, form.inputs.slots));
     for (ProgramNode& node : form.nodes) {
-      renumber(node, operations, templates.numbers);
+      renumber(node, operations, row_);
       for_each_leaf(node, [&](const Leaf& leaf, std::int64_t times) {
         const auto* work = std::get_if<Compute>(&leaf.work);
         const bool model = leaf.pass == Pass::forward || leaf.pass == Pass::backward;
@@ -422,7 +465,7 @@ class Evaluator::Memory {
       time.total += alone.total;
       for (const TimePart& part : alone.parts) add_cause(time, cause_number(part.cause), part.time);
     }
-    return times_.insert(key_, std::move(time));
+    return times_.insert(key, std::move(time));
   }
 
   static void add_cause(BlockTime& time, std::size_t cause, Picoseconds part) {
@@ -437,17 +480,19 @@ class Evaluator::Memory {
   std::size_t cause_number(std::string_view cause) {
     const auto at = std::find(cause_names_.begin(), cause_names_.end(), cause);
     if (at != cause_names_.end()) return static_cast<std::size_t>(at - cause_names_.begin());
+    const std::size_t number = cause_names_.size();
     cause_names_.push_back(interned(cause));
-    return cause_names_.size() - 1;
+    const auto after = std::find_if(causes_by_name_.begin(), causes_by_name_.end(),
+                                    [&](std::size_t one) { return cause < cause_names_[one]; });
+    causes_by_name_.insert(after, number);
+    return number;
   }
 
   // The whole step by events: only its layout is remembered.
-  void simulate(const Plan& plan, Layout& layout, const Templates& templates,
-                const Machine& machine, Answer& answer) {
-    std::vector<std::size_t> all_slots(templates.slots.size());
-    for (std::size_t i = 0; i < all_slots.size(); ++i) all_slots[i] = i;
-    const Operations operations(whole_templates(plan, templates, all_slots));
-    renumber(layout.program.root, operations, templates.numbers);
+  void simulate(const Plan& plan, Layout& layout, const Machine& machine, Answer& answer) {
+    const Operations operations(whole_templates(plan, all_slots()));
+    find_row();
+    renumber(layout.program.root, operations, row_);
     set_counts(layout.program.root, plan.training.gradient_accumulation, loss_tiles(plan));
     const Timeline timeline = simulate_events(layout.program, machine);
     answer.step_time = timeline.total;
@@ -466,7 +511,8 @@ class Evaluator::Memory {
   }
 
   Fidelity fidelity_;
-  PlanIdentities identities_;
+  SettingValues values_;
+  PlanIdentities identities_{values_};
   SettingsRead resting_settings_, batch_settings_, lowered_settings_;
   SettingsRead layout_settings_{"num_vocab_tiling"};  // a count beyond 1: RepeatOf::loss_tiles
   std::vector<SettingsRead> template_settings_{TemplateSlot::first_kind + 1};
@@ -475,25 +521,37 @@ class Evaluator::Memory {
   Memo<bool> lowered_;
   Memo<Template> templates_;
   std::deque<Template*> whole_;
-  Known<std::string> forms_;
+  Memo<std::int64_t> forms_;
   Memo<Layout> layouts_;
   Memo<BlockForm> block_forms_;
+  Memo<std::int64_t> group_ids_;
   Memo<BlockTime> times_;
-  Memo<LayoutTime> layout_times_;
+  Memo<GroupTime> group_times_;
   std::vector<std::string_view> cause_names_;
+  std::vector<std::size_t> causes_by_name_;
   std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
+  std::size_t shares_ = 0;
   std::int64_t next_id_ = 0;
-  // Scratch space.
-  Key key_, layout_time_key_;
+  // Of the plan at hand, and scratch space.
+  std::vector<Template*> templates_at_hand_;
+  std::vector<Numbers*> sources_;
+  std::vector<std::int64_t> row_;
+  NumberRow places_;
+  std::vector<MemoryPlan::Source> shares_at_hand_;
+  Key key_;
   MemoryPlan::Peak peak_;
   std::vector<std::pair<bool, Picoseconds>> causes_;
 };
 
-Evaluator::Evaluator(Fidelity fidelity) : memory_(std::make_unique<Memory>(fidelity)) {}
+Evaluator::Evaluator(Fidelity fidelity)
+    : fidelity_(fidelity), memory_(std::make_unique<Memory>(fidelity)) {}
 Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Evaluator& Evaluator::operator=(Evaluator&&) noexcept = default;
 
-Answer Evaluator::evaluate(const Plan& plan) { return memory_->evaluate(plan); }
+Answer Evaluator::evaluate(const Plan& plan) {
+  if (memory_->size() > most_results) memory_ = std::make_unique<Memory>(fidelity_);
+  return memory_->evaluate(plan);
+}
 
 }  // namespace meshsim

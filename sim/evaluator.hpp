@@ -29,6 +29,7 @@ class Evaluator {
 
  private:
   class Memory;
+  Fidelity fidelity_;
   std::unique_ptr<Memory> memory_;
 };
 

@@ -36,6 +36,11 @@ class Key {
     for (const T number : numbers) add(static_cast<std::int64_t>(number));
     return *this;
   }
+  // The first `size` bytes of it alone.
+  Key& cut(std::size_t size) {
+    bytes_.resize(size);
+    return *this;
+  }
   const std::string& bytes() const { return bytes_; }
 
  private:

@@ -55,15 +55,6 @@ class Cutting {
   bool open_ = false;
 };
 
-void collect_slots(const ProgramNode& node, const NumberRow& row, std::set<std::size_t>& slots) {
-  for_each_leaf(node, [&](const Leaf& leaf, std::int64_t) {
-    const WorkSource& source = leaf.source;
-    if (source.slot >= 0) slots.insert(static_cast<std::size_t>(source.slot));
-    for (const AmountTerm& term : source.bytes) slots.insert(row.slot_of(term.number));
-    if (source.group != no_number) slots.insert(row.slot_of(source.group));
-  });
-}
-
 // Marks by their order in the block: their values are those of the whole step.
 class Marks {
  public:
@@ -110,10 +101,26 @@ std::size_t NumberRow::slot_of(NumberId number) const {
   return static_cast<std::size_t>(after - first.begin()) - 1;
 }
 
-std::vector<std::size_t> slots_of(const Block& block, const NumberRow& row) {
+BlockInputs inputs_of(const Block& block, const NumberRow& row) {
   std::set<std::size_t> slots;
-  for (const ProgramNode* node : block.nodes) collect_slots(*node, row, slots);
-  return {slots.begin(), slots.end()};
+  std::set<BlockInputs::Number> numbers;
+  const auto add = [&](NumberId number) {
+    const std::size_t slot = row.slot_of(number);
+    numbers.insert({slot, static_cast<std::size_t>(number - row.first[slot])});
+  };
+  for (const ProgramNode* node : block.nodes) {
+    for_each_leaf(*node, [&](const Leaf& leaf, std::int64_t) {
+      const WorkSource& source = leaf.source;
+      if (source.slot >= 0) slots.insert(static_cast<std::size_t>(source.slot));
+      for (const AmountTerm& term : source.bytes) add(term.number);
+      if (source.group != no_number) add(source.group);
+    });
+  }
+  BlockInputs inputs{{slots.begin(), slots.end()}, {}};
+  for (const BlockInputs::Number& number : numbers) {
+    if (!slots.contains(number.slot)) inputs.numbers.push_back(number);
+  }
+  return inputs;
 }
 
 void add_block(Key& key, const Block& block) {

@@ -1,6 +1,7 @@
 // A program's layout: what all plans share whose templates have the same forms.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -22,14 +23,23 @@ struct Block {
 std::vector<Block> blocks_of(const ProgramNode& root);
 
 // Where the numbers of each template stand in the row: those of slot s begin at first[s]; those of
-// the state at first.back().
+// the state, the last slot, at first.back().
 struct NumberRow {
   std::vector<NumberId> first;
   std::size_t slot_of(NumberId number) const;
 };
 
-// The slots that a block's sizes come from, ascending.
-std::vector<std::size_t> slots_of(const Block& block, const NumberRow& row);
+// Where the sizes of a block come from.
+struct BlockInputs {
+  struct Number {
+    std::size_t slot = 0, place = 0;  // the place-th number of the slot
+    auto operator<=>(const Number&) const = default;
+  };
+  std::vector<std::size_t> slots;  // whose operations it runs, ascending
+  std::vector<Number> numbers;     // of other slots, ascending
+  auto operator<=>(const BlockInputs&) const = default;
+};
+BlockInputs inputs_of(const Block& block, const NumberRow& row);
 
 // All of a block but its numbers.
 void add_block(Key& key, const Block& block);
