@@ -16,23 +16,6 @@ bool leaves_traced(const ProgramNode& node, bool inside) {
                      [&](const ProgramNode& child) { return leaves_traced(child, parallel); });
 }
 
-void renumber(Leaf& leaf, const Operations& operations, std::span<const std::int64_t> numbers) {
-  const WorkSource& source = leaf.source;
-  if (source.slot >= 0) {
-    std::visit([&](const auto& work) { leaf.work = work; }, operations.at(source).work);
-    return;
-  }
-  const Bytes bytes = amount_of(source.bytes, numbers);
-  if (auto* collective = std::get_if<Collective>(&leaf.work)) {
-    collective->payload = bytes;
-    collective->group = numbers[static_cast<std::size_t>(source.group)];
-  } else if (auto* copy = std::get_if<HostCopy>(&leaf.work)) {
-    copy->bytes = bytes;
-  } else {
-    std::get<Compute>(leaf.work).hbm_bytes = bytes;
-  }
-}
-
 }  // namespace
 
 bool is_traced(const StepProgram& program) {
@@ -65,9 +48,27 @@ const OpTemplate& Operations::at(const WorkSource& source) const {
   return *by_slot_[static_cast<std::size_t>(source.slot)][static_cast<std::size_t>(source.op)];
 }
 
+void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers) {
+  const WorkSource& source = leaf.source;
+  const Bytes bytes = amount_of(source.bytes, numbers);
+  if (auto* collective = std::get_if<Collective>(&leaf.work)) {
+    collective->payload = bytes;
+    collective->group = numbers[static_cast<std::size_t>(source.group)];
+  } else if (auto* copy = std::get_if<HostCopy>(&leaf.work)) {
+    copy->bytes = bytes;
+  } else {
+    std::get<Compute>(leaf.work).hbm_bytes = bytes;
+  }
+}
+
 void renumber(ProgramNode& node, const Operations& operations,
               std::span<const std::int64_t> numbers) {
-  if (node.kind == ProgramNode::Kind::leaf) renumber(node.leaf, operations, numbers);
+  Leaf& leaf = node.leaf;
+  if (node.kind == ProgramNode::Kind::leaf && leaf.source.slot >= 0) {
+    std::visit([&](const auto& work) { leaf.work = work; }, operations.at(leaf.source).work);
+  } else if (node.kind == ProgramNode::Kind::leaf) {
+    renumber_bytes(leaf, numbers);
+  }
   for (ProgramNode& child : node.children) renumber(child, operations, numbers);
 }
 

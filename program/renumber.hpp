@@ -26,6 +26,10 @@ class Operations {
   std::vector<std::vector<const OpTemplate*>> by_slot_;
 };
 
+// Sets the bytes of a leaf that no operation of a template describes (and the group that it goes
+// over).
+void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers);
+
 // Sets the work of every leaf of `node`, which is of a traced program.
 void renumber(ProgramNode& node, const Operations& operations,
               std::span<const std::int64_t> numbers);

@@ -5,7 +5,7 @@
 #include <deque>
 #include <utility>
 
-#include "sim/closed_form.hpp"
+#include "sim/block_solver.hpp"
 #include "sim/event_engine.hpp"
 #include "sim/plan_identity.hpp"
 #include "sim/step_layout.hpp"
@@ -43,17 +43,10 @@ struct Template {
   std::shared_ptr<const LayerTemplate> whole;  // of the latest ones
 };
 
-struct BlockTime {
-  Picoseconds total;
-  FlopCount model_flops;
-  std::vector<std::pair<std::size_t, Picoseconds>> causes;  // by number
-};
-
-// A block without its numbers, and the nodes to fill them in.
 struct BlockForm {
   std::int64_t id = 0;
   BlockInputs inputs;
-  std::vector<ProgramNode> nodes;
+  SolvableBlock block;
 };
 
 struct BlockUse {
@@ -381,10 +374,9 @@ class Evaluator::Memory {
     for (const Numbers* source : sources_) key.add(source->form);
     add_block(key, block);
     if (BlockForm* known = block_forms_.find(key)) return *known;
-    BlockForm form;
-    form.id = next_id_++;
-    form.inputs = inputs;
-    for (const ProgramNode* node : block.nodes) form.nodes.push_back(*node);
+    std::vector<ProgramNode> nodes;
+    for (const ProgramNode* node : block.nodes) nodes.push_back(*node);
+    BlockForm form{next_id_++, inputs, SolvableBlock(std::move(nodes), causes_)};
     return block_forms_.insert(key, std::move(form));
   }
 
@@ -395,26 +387,21 @@ class Evaluator::Memory {
     const std::int64_t microbatches = plan.training.gradient_accumulation;
     const std::int64_t tiles = loss_tiles(plan);
     FlopCount model_flops;
-    causes_.assign(cause_names_.size(), {false, Picoseconds()});
+    sums_.assign(causes_.size(), Picoseconds());
     for (const BlockGroup& group : layout.groups) {
       const GroupTime& time = time_of(plan, context, group, machine);
-      causes_.resize(cause_names_.size(), {false, Picoseconds()});
       for (std::size_t i = 0; i < time.size(); ++i) {
         const BlockTime& blocks = time[i];
         const std::int64_t count = ((i & 1U) != 0 ? microbatches : 1) * ((i & 2U) != 0 ? tiles : 1);
         answer.step_time += blocks.total * count;
         model_flops += blocks.model_flops * count;
-        for (const auto& [cause, part] : blocks.causes) {
-          causes_[cause].first = true;
-          causes_[cause].second += part * count;
-        }
+        for (const auto& [cause, part] : blocks.causes) sums_[cause] += part * count;
       }
     }
     if (fidelity_ == Fidelity::event) simulate(plan, layout, machine, answer);
     answer.time.reserve(causes_.size());
-    for (const std::size_t i : causes_by_name_) {
-      if (i < causes_.size() && causes_[i].first)
-        answer.time.emplace_back(cause_names_[i], causes_[i].second);
+    for (const std::size_t i : causes_.sorted()) {
+      if (sums_[i] > Picoseconds()) answer.time.emplace_back(causes_.name(i), sums_[i]);
     }
     const double time = seconds(answer.step_time);
     answer.mfu = static_cast<double>(model_flops.value()) / (machine.matmul_peak.value() * time);
@@ -435,57 +422,21 @@ class Evaluator::Memory {
     const Key key = key_;
     find_row();
     GroupTime sum;
-    for (const BlockUse& use : group.blocks) {
-      const BlockTime& time = time_of(plan, context, *use.form, machine);
-      BlockTime& to = sum[use.count_class()];
-      to.total += time.total * use.times;
-      to.model_flops += time.model_flops * use.times;
-      for (const auto& [cause, part] : time.causes) add_cause(to, cause, part * use.times);
-    }
+    std::optional<Operations> operations;
+    for (const BlockUse& use : group.blocks)
+      sum[use.count_class()].add(time_of(plan, context, *use.form, machine, operations), use.times);
     return group_times_.insert(key, std::move(sum));
   }
 
+  // `operations`: those of the form's slots, once they are needed.
   const BlockTime& time_of(const Plan& plan, const Context& context, BlockForm& form,
-                           const Machine& machine) {
+                           const Machine& machine, std::optional<Operations>& operations) {
     key_.clear().add(form.id).add(context.id);
     add_inputs(form.inputs);
     if (const BlockTime* known = times_.find(key_)) return *known;
-    const Key key = key_;
-    BlockTime time;
-    const Operations operations(whole_templates(plan, form.inputs.slots));
-    for (ProgramNode& node : form.nodes) {
-      renumber(node, operations, row_);
-      for_each_leaf(node, [&](const Leaf& leaf, std::int64_t times) {
-        const auto* work = std::get_if<Compute>(&leaf.work);
-        const bool model = leaf.pass == Pass::forward || leaf.pass == Pass::backward;
-        if (work != nullptr && model) time.model_flops += work->model_flops * times;
-      });
-      if (fidelity_ == Fidelity::event) continue;
-      const Timeline alone = closed_form(node, machine);
-      time.total += alone.total;
-      for (const TimePart& part : alone.parts) add_cause(time, cause_number(part.cause), part.time);
-    }
-    return times_.insert(key, std::move(time));
-  }
-
-  static void add_cause(BlockTime& time, std::size_t cause, Picoseconds part) {
-    for (auto& [known, sum] : time.causes) {
-      if (known != cause) continue;
-      sum += part;
-      return;
-    }
-    time.causes.emplace_back(cause, part);
-  }
-
-  std::size_t cause_number(std::string_view cause) {
-    const auto at = std::find(cause_names_.begin(), cause_names_.end(), cause);
-    if (at != cause_names_.end()) return static_cast<std::size_t>(at - cause_names_.begin());
-    const std::size_t number = cause_names_.size();
-    cause_names_.push_back(interned(cause));
-    const auto after = std::find_if(causes_by_name_.begin(), causes_by_name_.end(),
-                                    [&](std::size_t one) { return cause < cause_names_[one]; });
-    causes_by_name_.insert(after, number);
-    return number;
+    if (!operations) operations.emplace(whole_templates(plan, form.inputs.slots));
+    const bool timed = fidelity_ == Fidelity::closed_form;
+    return times_.insert(key_, form.block.solve(*operations, row_, machine, engine_, timed));
   }
 
   // The whole step by events: only its layout is remembered.
@@ -497,10 +448,9 @@ class Evaluator::Memory {
     const Timeline timeline = simulate_events(layout.program, machine);
     answer.step_time = timeline.total;
     for (const TimePart& part : timeline.parts) {
-      const std::size_t cause = cause_number(part.cause);
-      causes_.resize(cause_names_.size(), {false, Picoseconds()});
-      causes_[cause].first = true;
-      causes_[cause].second += part.time;
+      const std::size_t cause = causes_.number(part.cause);
+      sums_.resize(causes_.size());
+      sums_[cause] += part.time;
     }
   }
 
@@ -527,8 +477,7 @@ class Evaluator::Memory {
   Memo<std::int64_t> group_ids_;
   Memo<BlockTime> times_;
   Memo<GroupTime> group_times_;
-  std::vector<std::string_view> cause_names_;
-  std::vector<std::size_t> causes_by_name_;
+  CauseNames causes_;
   std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
   std::size_t shares_ = 0;
   std::int64_t next_id_ = 0;
@@ -540,7 +489,8 @@ class Evaluator::Memory {
   std::vector<MemoryPlan::Source> shares_at_hand_;
   Key key_;
   MemoryPlan::Peak peak_;
-  std::vector<std::pair<bool, Picoseconds>> causes_;
+  std::vector<Picoseconds> sums_;  // by cause
+  FluidEngine engine_;
 };
 
 Evaluator::Evaluator(Fidelity fidelity)

@@ -1,14 +1,11 @@
 #include "sim/timeline.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <tuple>
 #include <utility>
 
 namespace meshsim {
-namespace {
 
-// Nothing runs on the TensorCore while this transfer does.
 std::string transfer_cause(const Leaf& leaf) {
   if (std::holds_alternative<HostCopy>(leaf.work)) return "exposed:host";
   std::string cause = "exposed:";
@@ -17,7 +14,9 @@ std::string transfer_cause(const Leaf& leaf) {
   return cause;
 }
 
-}  // namespace
+std::string_view core_cause_name(std::size_t cause) {
+  return cause == core_cause_count ? "memory_bound" : name(static_cast<CoreCause>(cause));
+}
 
 void TimeParts::add(const TimePart& part, std::int64_t times) {
   if (part.time.value() == 0) return;
@@ -40,22 +39,9 @@ void TimeParts::add_alone(const Leaf& leaf, const Price& price, Picoseconds time
     add({leaf.layer_kind, leaf.pass, transfer_cause(leaf), time}, times);
     return;
   }
-  // Shares of the duration, rounded so that they sum to `time`.
-  const auto duration = static_cast<double>(price.duration.value());
-  double passed = 0;
-  Picoseconds given;
-  const auto give = [&](std::string_view cause, Picoseconds until) {
-    add({leaf.layer_kind, leaf.pass, std::string(cause), until - given}, times);
-    given = until;
-  };
-  for (std::size_t i = 0; i < core_cause_count && duration > 0; ++i) {
-    passed += price.core[i];
-    const double share = std::min(1.0, passed / duration);
-    give(name(static_cast<CoreCause>(i)),
-         Picoseconds(std::llround(share * static_cast<double>(time.value()))));
-  }
-  // Also the picosecond that rounding the duration may leave.
-  give(price.bound == Bound::memory ? "memory_bound" : name(ideal), time);
+  split_core_time(price, time, [&](std::size_t cause, Picoseconds part) {
+    add({leaf.layer_kind, leaf.pass, std::string(core_cause_name(cause)), part}, times);
+  });
 }
 
 std::vector<TimePart> TimeParts::take() {

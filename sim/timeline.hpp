@@ -1,7 +1,10 @@
 // When a step's operations ran, and what its time is made of.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cost_models/price.hpp"
@@ -35,6 +38,29 @@ struct Timeline {
   std::vector<TimePart> parts;  // sorted; their times sum to `total` exactly
   std::vector<Interval> intervals;
 };
+
+// Nothing runs on the TensorCore while this transfer does: "exposed:" and over what.
+std::string transfer_cause(const Leaf& leaf);
+
+// Calls give(cause, part) for the shares of `time` of work on the TensorCore that goes alone:
+// causes as CoreCause, and core_cause_count for memory_bound. They sum to `time`.
+template <class Give>
+void split_core_time(const Price& price, Picoseconds time, Give&& give) {
+  const auto duration = static_cast<double>(price.duration.value());
+  double passed = 0;
+  Picoseconds given;
+  for (std::size_t i = 0; i < core_cause_count && duration > 0; ++i) {
+    passed += price.core[i];
+    const double share = std::min(1.0, passed / duration);
+    const Picoseconds until(std::llround(share * static_cast<double>(time.value())));
+    give(i, until - given);
+    given = until;
+  }
+  // Also the picosecond that rounding the duration may leave.
+  give(price.bound == Bound::memory ? std::size_t{core_cause_count} : std::size_t{ideal},
+       time - given);
+}
+std::string_view core_cause_name(std::size_t cause);
 
 // Adds up parts with equal keys.
 class TimeParts {

@@ -58,8 +58,10 @@ std::string quoted_word(const std::string& word) {
 
 std::string change_text(const Change& change) {
   std::string text;
-  for (const auto& [key, value] : change)
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
+  for (const auto& [key, value] : change) {
+    if (!text.empty()) text += ' ';
+    text.append(key).append(1, '=').append(value);
+  }
   return text;
 }
 
@@ -84,6 +86,41 @@ std::string command_of(const PlanRequest& request, const std::string& command) {
   text += own_flags(request);
   if (!request.hf_config.empty()) text += " --hf " + quoted_word(request.hf_config);
   return text;
+}
+
+// Whether begin_ and end_ hold for `change`.
+bool ChangedCommands::find_common(const Change& change) {
+  const auto same_key = [](const std::string& key, const auto& one) { return key == one.first; };
+  if (std::equal(keys_.begin(), keys_.end(), change.begin(), change.end(), same_key))
+    return common_;
+  keys_.clear();
+  common_ = true;
+  PlanRequest request = base_;
+  request.hf_config.clear();
+  request.own.clear();
+  for (const auto& [key, value] : change) {
+    common_ = common_ && !key.starts_with(own_prefix) &&
+              std::find(keys_.begin(), keys_.end(), key) == keys_.end();
+    keys_.push_back(key);
+    std::erase_if(request.assignments,
+                  [&key = key](const std::string& word) { return word.starts_with(key + "="); });
+  }
+  begin_ = command_of(request, command_);
+  end_ = own_flags(base_);
+  if (!base_.hf_config.empty()) end_ += " --hf " + quoted_word(base_.hf_config);
+  return common_;
+}
+
+std::string ChangedCommands::of(const Change& change) {
+  if (!find_common(change)) return command_of(changed(base_, change), command_);
+  std::string text = begin_;
+  for (const auto& [key, value] : change) {
+    const std::size_t word = text.size() + 1;
+    text.append(1, ' ').append(key).append(1, '=').append(value);
+    if (std::string quoted = quoted_word(text.substr(word)); quoted.size() != text.size() - word)
+      text.replace(word, std::string::npos, quoted);
+  }
+  return text += end_;
 }
 
 }  // namespace meshsim

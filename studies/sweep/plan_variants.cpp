@@ -9,10 +9,7 @@ namespace meshsim {
 namespace {
 
 constexpr std::size_t most_placed = 128;
-
-Setting& setting_at(ResolvedConfig& config, const std::string& key) {
-  return config.settings[static_cast<std::size_t>(&config.at(key) - config.settings.data())];
-}
+constexpr std::size_t most_words = 100'000;
 
 // A value that is its own text, as the command line reads it.
 bool is_plain(const std::string& value) {
@@ -74,18 +71,67 @@ PlanVariants::Placed& PlanVariants::placed(const Change& fixed, const std::strin
   return latest_.front();
 }
 
-PlanVariants::Placed* PlanVariants::place_of(const Change& change, Change& free) {
+PlanVariants::Word PlanVariants::made_word(const std::string& name,
+                                           const std::string& value) const {
+  Word word;
+  word.name = name;
+  word.value = value;
+  const KeyTable& table = KeyTable::instance();
+  const KeyInfo* info = table.find(name);
+  word.in_place = info != nullptr && !not_in_place_.contains(name) && is_plain(value);
+  if (!word.in_place) return word;
+  word.index = static_cast<std::size_t>(info - table.keys().data());  // as of the settings
+  Node node;
+  node.kind = Node::Kind::scalar;
+  node.where = {"<command line>"};
+  node.text = value;
+  word.setting = {name, node, Origin::command_line};
+  word.hash = term(word.setting);
+  Diagnostics faults;
+  check_setting(name, node, node.where, faults);
+  word.valid = faults.empty();
+  return word;
+}
+
+const PlanVariants::Word& PlanVariants::word_of(const std::string& name, const std::string& value) {
+  key_.assign(name).append(1, '\x1f').append(value);
+  const auto known = known_words_.find(key_);
+  if (known != known_words_.end()) return known->second;
+  return known_words_.emplace(key_, made_word(name, value)).first->second;
+}
+
+void PlanVariants::forget_words() {
+  known_words_.clear();
+  words_.clear();
+  for (Placed& place : latest_) {
+    for (Replaced& one : place.replaced) one.word = nullptr;
+  }
+}
+
+void PlanVariants::find_words(const Change& change) {
+  if (known_words_.size() > most_words) forget_words();
+  words_.resize(change.size());
+  for (std::size_t i = 0; i < change.size(); ++i) {
+    const auto& [name, value] = change[i];
+    // Mostly that of the plan before.
+    if (words_[i] == nullptr || words_[i]->value != value || words_[i]->name != name)
+      words_[i] = &word_of(name, value);
+  }
+}
+
+PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
   // Placing a plan may show more settings that must have an object of their own.
   while (true) {
     const std::size_t known = not_in_place_.size();
-    Change fixed;
-    free.clear();
+    find_words(change);
     std::string key;
-    for (const auto& [name, value] : change) {
-      const bool in = !not_in_place_.contains(name) && is_plain(value) &&
-                      KeyTable::instance().find(name) != nullptr;
-      (in ? free : fixed).emplace_back(name, value);
-      if (!in) key += name + '\x1f' + value + '\x1e';
+    for (const Word* word : words_) {
+      if (!word->in_place) key.append(word->name).append(1, '\x1f').append(word->value) += '\x1e';
+    }
+    if (!latest_.empty() && latest_.front().key == key) return &latest_.front();
+    Change fixed;
+    for (const Word* word : words_) {
+      if (!word->in_place) fixed.emplace_back(word->name, word->value);
     }
     Placed* place = nullptr;
     try {
@@ -94,6 +140,7 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change, Change& free)
       if (not_in_place_.size() == known) return nullptr;
     }
     if (not_in_place_.size() == known) return place;
+    forget_words();
   }
 }
 
@@ -102,33 +149,48 @@ PlanVariant PlanVariants::anew(const Change& change) {
   return {&anew_, hash_of(anew_.config)};
 }
 
-PlanVariant PlanVariants::make(const Change& change) {
-  Change free;
-  Placed* place = place_of(change, free);
-  if (place == nullptr) return anew(change);
-  Plan& plan = place->plan;
-  for (Setting& old : place->replaced) setting_at(plan.config, old.key) = std::move(old);
-  place->replaced.clear();
-  PlanVariant variant{&plan, place->hash};
-  Diagnostics faults;
-  for (const auto& [name, value] : free) {
-    Setting& setting = setting_at(plan.config, name);
-    variant.hash -= term(setting);
-    place->replaced.push_back(setting);
-    setting.value = Node{};
-    setting.value.kind = Node::Kind::scalar;
-    setting.value.where = {"<command line>"};
-    setting.value.text = value;
-    setting.origin = Origin::command_line;
-    check_setting(name, setting.value, setting.value.where, faults);
-    variant.hash += term(setting);
+void PlanVariants::set(Placed& place, const Word& word) {
+  Setting& setting = place.plan.config.settings[word.index];
+  auto old = std::find_if(place.replaced.begin(), place.replaced.end(),
+                          [&](const Replaced& one) { return one.index == word.index; });
+  if (old == place.replaced.end()) {
+    const ConfigHash hash = term(setting);
+    old = place.replaced.insert(old, {word.index, setting, hash, hash, nullptr, true});
   }
-  if (!faults.empty()) return anew(change);
+  old->wanted = true;
+  if (old->word == &word) return;
+  setting = word.setting;
+  place.hash -= old->hash;
+  place.hash += word.hash;
+  old->hash = word.hash;
+  old->word = &word;
+}
+
+void PlanVariants::put_back_the_unwanted(Placed& place) {
+  std::erase_if(place.replaced, [&](Replaced& one) {
+    if (one.wanted) return false;
+    place.hash -= one.hash;
+    place.hash += one.original_hash;
+    place.plan.config.settings[one.index] = std::move(one.original);
+    return true;
+  });
+}
+
+PlanVariant PlanVariants::make(const Change& change) {
+  Placed* place = place_of(change);
+  const auto is_valid = [](const Word* word) { return !word->in_place || word->valid; };
+  if (place == nullptr || !std::all_of(words_.begin(), words_.end(), is_valid)) return anew(change);
+  Plan& plan = place->plan;
+  for (Replaced& one : place->replaced) one.wanted = false;
+  for (const Word* word : words_) {
+    if (word->in_place) set(*place, *word);
+  }
+  put_back_the_unwanted(*place);
   plan.assumptions.resize(place->place_assumptions);
   plan.allowed.clear();
   plan.lifted.clear();
   finish_plan(plan);
-  return variant;
+  return {&plan, place->hash};
 }
 
 }  // namespace meshsim

@@ -36,18 +36,41 @@ class PlanVariants {
   PlanVariant make(const Change& change);
 
  private:
+  // A key with a value, as it is set in place.
+  struct Word {
+    std::string name, value;
+    bool in_place = false;  // else: of an object of its own
+    Setting setting;
+    std::size_t index = 0;  // of the setting
+    ConfigHash hash;        // its term
+    bool valid = false;
+  };
+  struct Replaced {
+    std::size_t index = 0;  // of the setting
+    Setting original;
+    ConfigHash original_hash;    // its term
+    ConfigHash hash;             // of what stands there now
+    const Word* word = nullptr;  // what stands there now, if it is still known
+    bool wanted = false;         // by the variant at hand
+  };
   struct Placed {
     std::string key;
     Plan plan;
     std::size_t place_assumptions = 0;  // those of the placing come first
-    ConfigHash hash;                    // with the settings of the base
-    std::vector<Setting> replaced;      // by the last variant
+    ConfigHash hash;                    // with what is replaced
+    std::vector<Replaced> replaced;
   };
 
-  // The object of the settings `fixed`, and which of `change` are set in it; or nullptr: none can
-  // be made.
-  Placed* place_of(const Change& change, Change& free);
+  // Into words_, those of `change`.
+  void find_words(const Change& change);
+  const Word& word_of(const std::string& name, const std::string& value);
+  Word made_word(const std::string& name, const std::string& value) const;
+  // The object in which words_ can be set, or nullptr: none can be made.
+  Placed* place_of(const Change& change);
   Placed& placed(const Change& fixed, const std::string& key);
+  void forget_words();
+  static void set(Placed& place, const Word& word);
+  static void put_back_the_unwanted(Placed& place);
   PlanVariant anew(const Change& change);
 
   const PlanRequest& base_;
@@ -55,6 +78,9 @@ class PlanVariants {
   Plan anew_;
   std::list<Placed> latest_;  // the latest used first
   std::unordered_map<std::string, std::list<Placed>::iterator> by_key_;
+  std::unordered_map<std::string, Word> known_words_;
+  std::vector<const Word*> words_;  // of the plan at hand
+  std::string key_;                 // scratch space
 };
 
 }  // namespace meshsim

@@ -89,7 +89,8 @@ class Sweep {
         summary_(std::max(options.top, options.refine), options.probability),
         judges_([this] {
           return hooks_.judge ? hooks_.judge() : make_judge(space_, options_.fidelity);
-        }) {}
+        }),
+        commands_([this] { return ChangedCommands(space_.base, "simulate"); }) {}
 
   SweepResult run() {
     head_ = {space_.source, std::string(name(options_.fidelity)),
@@ -183,7 +184,7 @@ class Sweep {
         add_upkeep(row, block->chips[i] / std::max<std::int64_t>(1, block->slices[i]),
                    block->devices[i]);
       row.change = change_text(change);
-      row.command = command_of(changed(space_.base, change), "simulate");
+      row.command = commands_.local().of(change);
       block->texts.push_back(sweep_row(options_.form, head_, row, row.index == 0));
       block->rows.push_back(std::move(row));
     }
@@ -241,6 +242,7 @@ class Sweep {
   Enumeration plans_;
   Summary summary_;
   oneapi::tbb::enumerable_thread_specific<std::unique_ptr<PlanJudge>> judges_;
+  oneapi::tbb::enumerable_thread_specific<ChangedCommands> commands_;
   std::int64_t taken_ = 0, done_ = 0;
   bool interrupted_ = false;
   std::atomic<bool> stop_ = false;

@@ -1,0 +1,118 @@
+#include "sim/block_solver.hpp"
+
+#include <algorithm>
+
+#include "sim/event_engine.hpp"
+#include "units/interned.hpp"
+
+namespace meshsim {
+namespace {
+
+// Of the leaf with the numbers at hand, which go to the leaf only where no template has them.
+Price price_of(Leaf& leaf, const Operations& operations, std::span<const std::int64_t> numbers,
+               const Machine& machine) {
+  if (leaf.source.slot >= 0)
+    return std::visit([&](const auto& work) { return price(work, machine); },
+                      operations.at(leaf.source).work);
+  renumber_bytes(leaf, numbers);
+  return price(leaf, machine);
+}
+
+// Of the mathematics.
+FlopCount model_flops(const Leaf& leaf, const Operations& operations) {
+  if (leaf.pass != Pass::forward && leaf.pass != Pass::backward) return {};
+  const auto* work = leaf.source.slot >= 0 ? std::get_if<Compute>(&operations.at(leaf.source).work)
+                                           : std::get_if<Compute>(&leaf.work);
+  return work != nullptr ? work->model_flops : FlopCount();
+}
+
+}  // namespace
+
+CauseNames::CauseNames() {
+  for (std::size_t cause = 0; cause <= core_cause_count; ++cause) number(core_cause_name(cause));
+  number("contention");
+  number("bubble");
+}
+
+std::size_t CauseNames::number(std::string_view cause) {
+  const auto known = std::find(names_.begin(), names_.end(), cause);
+  if (known != names_.end()) return static_cast<std::size_t>(known - names_.begin());
+  names_.push_back(interned(cause));
+  const auto after = std::find_if(sorted_.begin(), sorted_.end(),
+                                  [&](std::size_t one) { return cause < names_[one]; });
+  sorted_.insert(after, names_.size() - 1);
+  return names_.size() - 1;
+}
+
+void BlockTime::add(std::size_t cause, Picoseconds part) {
+  if (part.value() == 0) return;
+  for (auto& [known, sum] : causes) {
+    if (known != cause) continue;
+    sum += part;
+    return;
+  }
+  causes.emplace_back(cause, part);
+}
+
+void BlockTime::add(const BlockTime& other, std::int64_t times) {
+  total += other.total * times;
+  model_flops += other.model_flops * times;
+  for (const auto& [cause, part] : other.causes) add(cause, part * times);
+}
+
+SolvableBlock::SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes)
+    : nodes_(std::move(nodes)) {
+  for (ProgramNode& node : nodes_) {
+    Part& part = parts_.emplace_back();
+    part.alone = node.kind == ProgramNode::Kind::leaf;
+    if (!part.alone) part.graph = activity_graph(node, default_event_cap);
+    for_each_leaf(node, [&](const Leaf& leaf, std::int64_t times) {
+      part.leaves.push_back(const_cast<Leaf*>(&leaf));  // one of nodes_
+      part.times.push_back(times);
+      part.causes.push_back(leaf.idle ? CauseNames::bubble
+                            : std::holds_alternative<Compute>(leaf.work)
+                                ? core
+                                : causes.number(transfer_cause(leaf)));
+    });
+  }
+}
+
+void SolvableBlock::add_alone(std::size_t cause, const Price& price, Picoseconds time,
+                              BlockTime& to) {
+  if (cause == core) {
+    split_core_time(price, time, [&](std::size_t one, Picoseconds part) { to.add(one, part); });
+  } else {
+    to.add(cause, time);
+  }
+}
+
+BlockTime SolvableBlock::solve(const Operations& operations, std::span<const std::int64_t> numbers,
+                               const Machine& machine, FluidEngine& engine, bool timed) {
+  BlockTime time;
+  for (Part& part : parts_) {
+    prices_.clear();
+    costs_.clear();
+    for (std::size_t i = 0; i < part.leaves.size(); ++i) {
+      Leaf& leaf = *part.leaves[i];
+      time.model_flops += model_flops(leaf, operations) * part.times[i];
+      if (!timed) continue;
+      prices_.push_back(price_of(leaf, operations, numbers, machine));
+      if (!part.alone) costs_.push_back(fluid_leaf(leaf, prices_.back()));
+    }
+    if (!timed) continue;
+    if (part.alone) {
+      time.total += prices_.front().duration;
+      add_alone(part.causes.front(), prices_.front(), prices_.front().duration, time);
+      continue;
+    }
+    time.total += Picoseconds(engine.run(part.graph, costs_));
+    for (std::size_t i = 0; i < part.leaves.size(); ++i) {
+      const LeafTime& spent = engine.times()[i];
+      add_alone(part.causes[i], prices_[i], spent.alone, time);
+      time.add(CauseNames::contention, spent.contended);
+    }
+  }
+  return time;
+}
+
+}  // namespace meshsim

@@ -1,0 +1,75 @@
+// The closed form of one block of a step, again and again with other numbers.
+//
+// What does not depend on numbers is made once: the activities of a Parallel, and the causes that
+// its leaves' time counts for, as numbers of names. Gives the time that closed_form() gives.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "program/renumber.hpp"
+#include "sim/fluid.hpp"
+#include "sim/timeline.hpp"
+
+namespace meshsim {
+
+// Names of causes, by the order in which they were met.
+class CauseNames {
+ public:
+  CauseNames();
+  std::size_t number(std::string_view cause);
+  std::string_view name(std::size_t number) const { return names_[number]; }
+  std::size_t size() const { return names_.size(); }
+  const std::vector<std::size_t>& sorted() const { return sorted_; }  // by name
+
+  // Those of core_cause_name() have its numbers; and:
+  static constexpr std::size_t contention = core_cause_count + 1, bubble = core_cause_count + 2;
+
+ private:
+  std::vector<std::string_view> names_;
+  std::vector<std::size_t> sorted_;
+};
+
+struct BlockTime {
+  Picoseconds total;
+  FlopCount model_flops;
+  std::vector<std::pair<std::size_t, Picoseconds>> causes;  // by number; none is 0
+
+  void add(std::size_t cause, Picoseconds part);
+  void add(const BlockTime& other, std::int64_t times);
+};
+
+class SolvableBlock {
+ public:
+  // Leaves and Parallels of a traced program, one after the other.
+  SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes);
+  SolvableBlock(SolvableBlock&&) = default;  // not to be copied: its parts refer to its nodes
+  SolvableBlock& operator=(SolvableBlock&&) = default;
+
+  // With `timed`; else only its FLOPs.
+  BlockTime solve(const Operations& operations, std::span<const std::int64_t> numbers,
+                  const Machine& machine, FluidEngine& engine, bool timed);
+
+ private:
+  static constexpr std::size_t core = ~std::size_t{0};  // a leaf's time is split by its price
+
+  struct Part {
+    ActivityGraph graph;              // of a Parallel
+    std::vector<Leaf*> leaves;        // one, or those of the graph
+    std::vector<std::size_t> causes;  // of each leaf
+    std::vector<std::int64_t> times;  // that each leaf runs
+    bool alone = true;                // a leaf
+  };
+
+  static void add_alone(std::size_t cause, const Price& price, Picoseconds time, BlockTime& to);
+
+  std::vector<ProgramNode> nodes_;
+  std::vector<Part> parts_;
+  std::vector<Price> prices_;  // scratch space
+  std::vector<FluidLeaf> costs_;
+};
+
+}  // namespace meshsim
