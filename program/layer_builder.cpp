@@ -271,6 +271,7 @@ OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<
       compute(std::move(name), OpKind::grouped_matmul, std::move(matmuls), flops, std::move(reads),
               std::move(writes), sums_rows ? Names{} : weights, sums_rows ? weights : Names{});
   auto& work = std::get<Compute>(op.work);
+  work.format = format_;
   work.groups = groups.experts;
   work.tile = sums_rows                           ? groups.tiles.weights
               : product == Product::row_gradients ? groups.tiles.rows

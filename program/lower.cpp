@@ -43,8 +43,10 @@ StepProgram Lowering::run() {
         "after every iteration; gradients are summed over data parallel devices once a step");
   if (plan_.config.text("quantization") == "int8") {
     program_.assumptions.emplace_back(
-        "int8: products of the layers' weights, forward and backward; attention, the head and what "
-        "devices exchange stay as they are; scales and rounding are fused with what reads the "
+        "int8: products of the layers' and experts' weights, forward and backward; attention, the "
+        "head "
+        "and what devices exchange stay as they are; scales and rounding are fused with what reads "
+        "the "
         "operands");
   }
   for (std::string& text : assumptions(context_split(plan_)))
@@ -334,10 +336,9 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
-  if (const std::string& quantization = config.text("quantization"); !quantization.empty()) {
-    if (quantization != "int8") return fmt::format("training in {}", quantization);
-    if (plan.model.has_experts()) return "experts in int8";
-  }
+  const std::string quantization = config.text("quantization");
+  if (!quantization.empty() && quantization != "int8")
+    return fmt::format("training in {}", quantization);
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
     if (config.real("capacity_factor") > 0 && context_split(plan).devices() > 1)
       return "the dense path with capacity and a context degree";

@@ -67,6 +67,6 @@ class Explain(CommandLine):
         self.assertTrue(any(change["changes_training"] for change in changes))
 
     def test_a_step_that_is_not_modelled_cannot_be_explained(self):
-        done = self.run_words(["explain", *FLASH, "quantization=int8"])
+        done = self.run_words(["explain", *FLASH, "quantization=fp8"])
         self.assertEqual((done.code, done.out), (INVALID, ""))
-        self.assertIn("experts in int8", done.err)
+        self.assertIn("training in fp8", done.err)
