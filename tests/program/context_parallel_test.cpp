@@ -8,23 +8,12 @@
 
 #include "program/live_memory.hpp"
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
 
 namespace {
-
-using Bag = std::map<std::string, std::int64_t>;
-
-// Operation name -> bytes sent by one device in `pass`.
-Bag sent(const StepProgram& program, Pass pass) {
-  Bag bytes;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const auto* work = std::get_if<Collective>(&leaf.work);
-    if (work != nullptr && leaf.pass == pass) bytes[leaf.name] += work->sent().value() * times;
-  });
-  return bytes;
-}
 
 // Of the products of weights: attention kernels visit other blocks when a sequence is split.
 std::int64_t multiplied_by_weights(const StepProgram& program) {

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
@@ -16,30 +17,6 @@ StepProgram program_of(const char* model, std::int64_t slices, const char* polic
                             std::string("remat_policy=") + policy,
                             "num_moe_emb_chunks=" + std::to_string(slices)})),
                Prefetch::layer);
-}
-
-struct Sums {
-  std::map<std::string, Bytes> sent;
-  std::map<std::string, std::int64_t> runs;
-  std::map<std::string, Bytes> hbm;
-  FlopCount executed;
-};
-
-Sums sums_of(const StepProgram& program) {
-  Sums sums;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const std::string key = std::string(name(leaf.pass)) + " " + leaf.name;
-    if (const auto* work = std::get_if<Collective>(&leaf.work)) {
-      sums.sent[key] += work->sent() * times;
-      sums.runs[key] += times;
-    }
-    if (const auto* work = std::get_if<Compute>(&leaf.work)) {
-      sums.hbm[key] += work->hbm_bytes * times;
-      for (const Matmul& p : work->matmuls)
-        sums.executed += FlopCount(2 * p.count * p.m * p.k * p.n * times);
-    }
-  });
-  return sums;
 }
 
 }  // namespace

@@ -4,23 +4,12 @@
 
 #include "program/live_memory.hpp"
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
 
 namespace {
-
-using Bag = std::map<std::string, std::int64_t>;
-
-// Operation name -> bytes sent by one device in `pass`.
-Bag sent(const StepProgram& program, Pass pass) {
-  Bag bytes;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const auto* work = std::get_if<Collective>(&leaf.work);
-    if (work != nullptr && leaf.pass == pass) bytes[leaf.name] += work->sent().value() * times;
-  });
-  return bytes;
-}
 
 // 64 chips: FSDP 4, EP 4, TP 4 unless `more` says otherwise; no recomputation.
 Plan split(const std::string& model, Words more = {}) {

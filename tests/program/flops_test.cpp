@@ -6,20 +6,12 @@
 #include "program/local_shapes.hpp"
 #include "program/outer_templates.hpp"
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
 
 namespace {
-
-FlopCount flops(const StepProgram& program, Pass pass) {
-  FlopCount sum;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const auto* work = std::get_if<Compute>(&leaf.work);
-    if (work != nullptr && leaf.pass == pass) sum += work->model_flops * times;
-  });
-  return sum;
-}
 
 void check_flops(const Words& words) {
   std::string command;

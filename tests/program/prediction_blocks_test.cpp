@@ -5,25 +5,18 @@
 #include "program/lifetimes.hpp"
 #include "program/live_memory.hpp"
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 namespace meshsim {
 namespace {
 
+using testing::flops;
 using testing::job;
 using testing::plan_of;
 
 Plan hunyuan(int depth, testing::Words more = {}) {
   more.push_back("mtp_num_layers=" + std::to_string(depth));
   return plan_of(job("hunyuan3-295b", "v5p-128", std::move(more)));
-}
-
-FlopCount flops(const StepProgram& program, Pass pass) {
-  FlopCount sum;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const auto* work = std::get_if<Compute>(&leaf.work);
-    if (work != nullptr && leaf.pass == pass) sum += work->model_flops * times;
-  });
-  return sum;
 }
 
 TEST_CASE("prediction blocks add their operations, once per depth", "[program][mtp]") {

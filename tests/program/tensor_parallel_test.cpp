@@ -5,6 +5,7 @@
 
 #include "program/live_memory.hpp"
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
@@ -13,16 +14,6 @@ namespace {
 
 const std::vector<std::string> dense_models{"llama3.1-8b", "llama2-70b", "gpt3-175b",
                                             "maxtext-dense-32b-2023"};
-
-// Operation name -> bytes sent by one device in `pass`.
-std::map<std::string, std::int64_t> sent(const StepProgram& program, Pass pass) {
-  std::map<std::string, std::int64_t> bytes;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const auto* work = std::get_if<Collective>(&leaf.work);
-    if (work != nullptr && leaf.pass == pass) bytes[leaf.name] += work->sent().value() * times;
-  });
-  return bytes;
-}
 
 std::int64_t executed(const StepProgram& program) {
   std::int64_t flops = 0;

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tests/program/jobs.hpp"
+#include "tests/program/sums.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
@@ -17,30 +18,6 @@ Words ring_words(Words more = {}) {
 
 StepProgram program_of(const char* model, const Words& more, Prefetch prefetch = Prefetch::layer) {
   return lower(plan_of(job(model, "v5p-32", ring_words(more))), prefetch);
-}
-
-struct Sums {
-  std::map<std::string, Bytes> sent;         // by pass and name
-  std::map<std::string, std::int64_t> runs;  // collectives
-  FlopCount executed;
-  FlopCount model;
-};
-
-Sums sums_of(const StepProgram& program) {
-  Sums sums;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
-    const std::string key = std::string(name(leaf.pass)) + " " + leaf.name;
-    if (const auto* work = std::get_if<Collective>(&leaf.work)) {
-      sums.sent[key] += work->sent() * times;
-      sums.runs[key] += times;
-    }
-    if (const auto* work = std::get_if<Compute>(&leaf.work)) {
-      sums.model += work->model_flops * times;
-      for (const Matmul& p : work->matmuls)
-        sums.executed += FlopCount(2 * p.count * p.m * p.k * p.n * times);
-    }
-  });
-  return sums;
 }
 
 }  // namespace
