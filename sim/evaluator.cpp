@@ -15,7 +15,9 @@ namespace meshsim {
 namespace {
 
 // Beyond this many results all are forgotten: sweeps run in constant memory.
-constexpr std::size_t most_results = 400'000;
+constexpr std::size_t most_results = 300'000;
+// Of blocks, which are only asked for where layouts that share them are met for the first time.
+constexpr std::size_t most_block_times = 50'000;
 // Templates that are kept whole, for blocks that are met for the first time.
 constexpr std::size_t most_templates = 256;
 
@@ -99,10 +101,11 @@ class Evaluator::Memory {
   std::size_t size() const {
     return values_.size() + identities_.size() + resting_.size() + batches_.size() +
            lowered_.size() + templates_.size() + forms_.size() + shares_ + layouts_.size() +
-           block_forms_.size() + group_ids_.size() + times_.size() + group_times_.size();
+           block_forms_.size() + group_ids_.size() + group_times_.size();
   }
 
   Answer evaluate(const Plan& plan) {
+    if (times_.size() > most_block_times) times_.clear();
     values_.look_at(plan.config);
     const PlanIdentity identity = identities_.of(plan);
     RestingState& state = resting(plan, identity);
