@@ -20,8 +20,10 @@ void add_search(CLI::App& app, int& result) {
   auto plan = add_plan_options(*command);
   auto words = add_sweep_words(*command);
   command->callback([=, &result] {
-    const PlanRequest request = plan->request();
-    result = run_space(search_space(request), *words, command_of(request, "search"), true);
+    result = run_space(*words, [&] {
+      const PlanRequest request = plan->request();
+      return SweepRequest{search_space(request), command_of(request, "search"), true};
+    });
   });
 }
 

@@ -14,16 +14,19 @@ void add_sweep(CLI::App& app, int& result) {
                          "Many plans: which fit, which are fastest, and why the others are not.\n\n"
                          "  meshsim sweep examples/v4_flash_sweep.yml\n"
                          "  meshsim sweep space.yml --store found.db -o json --out plans.json\n"
-                         "  meshsim sweep space.yml --store found.db --resume\n");
+                         "  meshsim sweep space.yml --store found.db --resume\n"
+                         "  mpirun -np 4 meshsim sweep space.yml\n");
   auto path = std::make_shared<std::string>();
   command->add_option("space", *path, "the file of the space: base, axes, where")
       ->type_name("SPACE.yml")
       ->required();
   auto words = add_sweep_words(*command);
   command->callback([=, &result] {
-    SweepSpace space = read_space(*path);
-    space.base.environment = maxtext_environment();
-    result = run_space(space, *words, "meshsim sweep " + quoted_word(*path), false);
+    result = run_space(*words, [&] {
+      SweepRequest request{read_space(*path), "meshsim sweep " + quoted_word(*path), false};
+      request.space.base.environment = maxtext_environment();
+      return request;
+    });
   });
 }
 

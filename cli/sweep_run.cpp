@@ -7,12 +7,14 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <thread>
 
 #include "cli/exit_code.hpp"
 #include "cli/fidelity_option.hpp"
 #include "cli/guarded_main.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/launched_run.hpp"
 #include "cli/program_identity.hpp"
 #include "cli/sweep_progress.hpp"
 #include "reports/output.hpp"
@@ -157,13 +159,14 @@ std::string resume_command(const std::string& command, const SweepWords& words) 
   return text + " --resume";
 }
 
+void check_store_words(const SweepWords& words) {
+  if (words.resume && words.store.empty())
+    throw Error(ErrorKind::usage, "--resume wants --store", "the file of the interrupted sweep");
+}
+
 std::unique_ptr<SweepStore> open_store(const SweepWords& words, const SweepSpace& space,
                                        Fidelity fidelity) {
-  if (words.store.empty()) {
-    if (words.resume)
-      throw Error(ErrorKind::usage, "--resume wants --store", "the file of the interrupted sweep");
-    return nullptr;
-  }
+  if (words.store.empty()) return nullptr;
   return std::make_unique<SweepStore>(
       words.store, store_configuration(space, fidelity, program_identity()), words.resume);
 }
@@ -204,33 +207,72 @@ std::shared_ptr<SweepWords> add_sweep_words(CLI::App& command) {
   return words;
 }
 
-int run_space(const SweepSpace& space, const SweepWords& words, const std::string& command,
-              bool list_plans) {
-  SweepOptions options = options_of(words);
-  options.list_plans = list_plans;
-  ProgressLine progress(words.progress);
-  const std::unique_ptr<SweepStore> store = open_store(words, space, options.fidelity);
-  const Interrupt interrupt;
-  LongOutput report(words.output->file);
-  SweepHooks hooks;
-  hooks.write = [&](std::string_view text) { report.write(text); };
-  hooks.stop = [&] { return interrupt.happened(); };
-  hooks.progress = [&](const SweepProgress& now) { progress.show(now); };
-  hooks.store = store.get();
-  const SweepResult result = run_sweep(space, options, hooks);
-  progress.finish();
-  if (store) store->finish();
-  if (result.interrupted) {
-    say(store ? fmt::format("interrupted after {} of {} plans; to go on:\n  {}",
-                            result.summary.plans, result.total, resume_command(command, words))
-              : "interrupted: nothing is kept (--store FILE keeps what was found)");
-    return exit_interrupted;
+namespace {
+
+// Everything that can be refused is, before anything is walked.
+class SpaceRun {
+ public:
+  SpaceRun(SweepRequest request, const SweepWords& words, Ranks* ranks)
+      : request_(std::move(request)),
+        words_(words),
+        options_(options_of(words)),
+        progress_(words.progress) {
+    options_.list_plans = request_.list_plans;
+    if (ranks != nullptr) ranks_.emplace(*ranks);
+    check_store_words(words);
+    if (!is_first()) return;
+    store_ = open_store(words, request_.space, options_.fidelity);
+    report_.emplace(words.output->file);
   }
-  report.finish();
-  const auto failed = result.summary.verdicts.find(SweepVerdict::failed);
-  if (failed == result.summary.verdicts.end()) return exit_done;
-  say(fmt::format("{} plans failed: see their reasons", failed->second));
-  return exit_failed_plans;
+
+  int run() {
+    const Interrupt interrupt;
+    SweepHooks hooks;
+    hooks.write = [&](std::string_view text) { report_->write(text); };
+    hooks.stop = [&] { return interrupt.happened(); };
+    if (is_first()) hooks.progress = [&](const SweepProgress& now) { progress_.show(now); };
+    hooks.store = store_.get();
+    hooks.ranks = ranks_ ? &*ranks_ : nullptr;
+    const SweepResult result = run_sweep(request_.space, options_, hooks);
+    return is_first() ? finish(result) : exit_done;
+  }
+
+ private:
+  bool is_first() const { return !ranks_ || ranks_->is_first(); }
+
+  int finish(const SweepResult& result) {
+    progress_.finish();
+    if (store_) store_->finish();
+    if (result.interrupted) {
+      say(store_ ? fmt::format("interrupted after {} of {} plans; to go on:\n  {}",
+                               result.summary.plans, result.total,
+                               resume_command(request_.command, words_))
+                 : "interrupted: nothing is kept (--store FILE keeps what was found)");
+      return exit_interrupted;
+    }
+    report_->finish();
+    const auto failed = result.summary.verdicts.find(SweepVerdict::failed);
+    if (failed == result.summary.verdicts.end()) return exit_done;
+    say(fmt::format("{} plans failed: see their reasons", failed->second));
+    return exit_failed_plans;
+  }
+
+  SweepRequest request_;
+  const SweepWords& words_;
+  SweepOptions options_;
+  ProgressLine progress_;
+  std::optional<SweepRanks> ranks_;
+  std::unique_ptr<SweepStore> store_;
+  std::optional<LongOutput> report_;
+};
+
+}  // namespace
+
+int run_space(const SweepWords& words, const std::function<SweepRequest()>& read) {
+  return run_launched([&](Ranks* ranks) -> std::function<int()> {
+    const auto run = std::make_shared<SpaceRun>(read(), words, ranks);
+    return [run] { return run->run(); };
+  });
 }
 
 }  // namespace meshsim

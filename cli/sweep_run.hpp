@@ -1,6 +1,7 @@
 // What sweep and search share: their options, and walking a space with them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,9 +29,15 @@ struct SweepWords {
 
 std::shared_ptr<SweepWords> add_sweep_words(CLI::App& command);
 
-// Walks `space` and writes its report. `command` is how the walk was asked for, to be shown with
-// --resume when it is interrupted. Returns the exit code.
-int run_space(const SweepSpace& space, const SweepWords& words, const std::string& command,
-              bool list_plans);
+// What is asked for: a space, and the command line that asked, to be shown with --resume when the
+// walk is interrupted.
+struct SweepRequest {
+  SweepSpace space;
+  std::string command;
+  bool list_plans = false;
+};
+
+// Walks the space and writes its report, on all ranks that were launched. Returns the exit code.
+int run_space(const SweepWords& words, const std::function<SweepRequest()>& read);
 
 }  // namespace meshsim

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "moe/communicator.hpp"
 #include "moe/tensor.hpp"
+#include "ranks/communicator.hpp"
 #include "routing/traffic.hpp"
 
 namespace meshsim {

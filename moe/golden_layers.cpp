@@ -7,8 +7,8 @@
 #include "moe/backward.hpp"
 #include "moe/dense_matmul.hpp"
 #include "moe/golden_check.hpp"
-#include "moe/in_process_ranks.hpp"
 #include "moe/moe_layer.hpp"
+#include "ranks/in_process_ranks.hpp"
 #include "routing/local_permute.hpp"
 #include "units/error.hpp"
 

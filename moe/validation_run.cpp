@@ -10,9 +10,9 @@
 
 #include "moe/backward.hpp"
 #include "moe/gemm.hpp"
-#include "moe/in_process_ranks.hpp"
 #include "moe/rank_grid.hpp"
 #include "moe/run_weights.hpp"
+#include "ranks/in_process_ranks.hpp"
 #include "routing/random.hpp"
 #include "units/error.hpp"
 

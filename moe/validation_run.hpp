@@ -14,8 +14,8 @@
 #include <optional>
 #include <vector>
 
-#include "moe/communicator.hpp"
 #include "moe/run_config.hpp"
+#include "ranks/communicator.hpp"
 #include "routing/routing_trace.hpp"
 
 namespace meshsim {

@@ -4,14 +4,13 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "cli/exit_code.hpp"
-#include "cli/guarded_main.hpp"
+#include "cli/launched_run.hpp"
 #include "cli/moe/commands.hpp"
 #include "cli/output_options.hpp"
-#include "moe/launched_ranks.hpp"
 #include "moe/validation_run.hpp"
 #include "reports/output.hpp"
 
@@ -110,46 +109,15 @@ int finish(const OutputOptions& output, const RunConfig& run, const ValidationRe
   return result.passed() ? exit_done : exit_negative_verdict;
 }
 
-// One byte of every rank, by rank.
-std::vector<std::byte> of_all_ranks(Communicator& ranks, int mine) {
-  const auto size = static_cast<std::size_t>(ranks.size());
-  std::vector<std::byte> send(size, static_cast<std::byte>(mine)), received(size);
-  std::vector<Block> blocks(size);
-  for (std::size_t i = 0; i < size; ++i) blocks[i] = {static_cast<std::int64_t>(i), 1};
-  ranks.all_to_all(send.data(), blocks, received.data(), blocks);
-  return received;
-}
-
-// A launcher ends all ranks when the first one fails. So they agree before any does: the first with
-// a fault (of words, which all share, or of its machine's files) says it, and all end alike.
-int run_launched(const OutputOptions& output, const std::vector<std::string>& words) {
-  LaunchedWorld world;
-  Communicator& ranks = world.ranks();
-  RunConfig run;
-  std::string fault;
-  int code = exit_done;
-  try {
-    run = parse_run(words, ranks.size());
-  } catch (const Error& error) {
-    fault = error.what();
-    code = exit_code(error.kind());
-  }
-  const std::vector<std::byte> codes = of_all_ranks(ranks, code);
-  const auto failing = std::find_if(codes.begin(), codes.end(),
-                                    [](std::byte each) { return each != std::byte{exit_done}; });
-  if (failing != codes.end()) {
-    if (failing - codes.begin() == ranks.rank()) say(fault);
-    return std::to_integer<int>(*failing);
-  }
-  const bool first = ranks.rank() == 0;
-  int result = exit_done;
-  const int failed = guarded_main([&] {
-    const ValidationResult validation = run_validation(run, ranks);
-    if (first) result = finish(output, run, validation);
-    return exit_done;
-  });
-  if (failed != exit_done) world.abort(failed);  // the others would wait for this rank
-  return result;
+// Rank 0 writes what all have found.
+std::function<int()> prepared(const OutputOptions& output, const std::vector<std::string>& words,
+                              Ranks* ranks) {
+  const RunConfig run = parse_run(words, ranks == nullptr ? 0 : ranks->size());
+  return [=, &output] {
+    if (ranks == nullptr) return finish(output, run, run_validation_in_process(run));
+    const ValidationResult validation = run_validation(run, *ranks);
+    return ranks->rank() == 0 ? finish(output, run, validation) : exit_done;
+  };
 }
 
 std::string key_table() {
@@ -180,12 +148,7 @@ void add_moe_run(CLI::App& app, int& result) {
       write_stdout(key_table());
       return;
     }
-    if (launched_ranks() > 0) {
-      result = run_launched(*output, *words);
-      return;
-    }
-    const RunConfig run = parse_run(*words, 0);
-    result = finish(*output, run, run_validation_in_process(run));
+    result = run_launched([&](Ranks* ranks) { return prepared(*output, *words, ranks); });
   });
 }
 

@@ -203,6 +203,17 @@ const StoredPlan* SweepStore::at_or_after(std::int64_t index) {
   }
 }
 
+std::vector<bool> SweepStore::known(std::int64_t total) {
+  std::vector<bool> all(static_cast<std::size_t>(total), false);
+  const std::lock_guard lock(mutex_);
+  SqliteStatement rows(*database_, "SELECT plan FROM plans");
+  while (rows.step()) {
+    const std::int64_t plan = rows.integer(0);
+    if (plan >= 0 && plan < total) all[static_cast<std::size_t>(plan)] = true;
+  }
+  return all;
+}
+
 void SweepStore::read_ahead(std::int64_t index) {
   ahead_.clear();
   next_ahead_ = 0;

@@ -50,6 +50,9 @@ class SweepStore {
   // growing indices.
   const StoredPlan* at_or_after(std::int64_t index);
 
+  // Of `total` plans, which have a row.
+  std::vector<bool> known(std::int64_t total);
+
   // By any thread. Throws Error(io), also for what was put before.
   void put(std::span<const StoredPlan> plans);
 

@@ -29,8 +29,13 @@ struct Block {
   std::vector<Choice> choices;
   std::vector<std::int64_t> chips, slices, devices;
   std::vector<std::optional<Judgement>> known;  // by the store
+  std::vector<std::optional<Judgement>> found;  // by another rank, else empty
   std::vector<SweepRow> rows;
   std::vector<std::string> texts;
+  // On a rank that judges for the first one:
+  std::vector<bool> skip;  // rank 0 knows them
+  std::vector<StoredPlan> judged;
+  bool whole = true;
 };
 
 std::int64_t count_plans(const SweepSpace& space) {
@@ -93,18 +98,47 @@ class Sweep {
         commands_([this] { return ChangedCommands(space_.base, "simulate"); }) {}
 
   SweepResult run() {
+    if (hooks_.ranks != nullptr)
+      hooks_.ranks->deal((total_ + std::int64_t{block_size} - 1) / std::int64_t{block_size});
+    const bool helps = hooks_.ranks != nullptr && !hooks_.ranks->is_first();
+    return helps ? help() : lead();
+  }
+
+ private:
+  // Judges the blocks of this rank for the first one.
+  SweepResult help() {
+    const std::vector<bool> known = hooks_.ranks->share_known({}, hooks_.stop);
+    run_pipeline([&] { return take_mine(known); },
+                 [this](std::shared_ptr<Block> block) { return judge_for_first(std::move(block)); },
+                 [this](const Block& block) { send(block); });
+    hooks_.ranks->finish();
+    return {{}, interrupted_, total_};
+  }
+
+  SweepResult lead() {
+    share_known();
     head_ = {space_.source, std::string(name(options_.fidelity)),
              static_cast<std::int64_t>(space_.axes.size()),
              options_.list_plans && total_ <= longest_list, provenance(plans_.base_config())};
     hooks_.write(sweep_head(options_.form, head_));
-    walk();
+    run_pipeline([this] { return take(); },
+                 [this](std::shared_ptr<Block> block) { return evaluated(std::move(block)); },
+                 [this](const Block& block) { hand_on(block); });
+    if (hooks_.ranks != nullptr) hooks_.ranks->finish();
     SweepResult result{summary_.result(), interrupted_, total_};
     if (!interrupted_) refine_best(result);
     if (!result.interrupted) hooks_.write(sweep_tail(options_.form, head_, result.summary));
     return result;
   }
 
- private:
+  void share_known() {
+    if (hooks_.ranks == nullptr) return;
+    const auto total = static_cast<std::size_t>(total_);
+    hooks_.ranks->share_known(
+        hooks_.store != nullptr ? hooks_.store->known(total_) : std::vector<bool>(total, false),
+        hooks_.stop);
+  }
+
   // Leaves options_.top of the best plans, of which more may have been kept.
   void refine_best(SweepResult& result) const {
     std::vector<SweepRow>& top = result.summary.top;
@@ -120,7 +154,9 @@ class Sweep {
     top.resize(std::min(options_.top, top.size()));
   }
 
-  void walk() {
+  // take: the next block, or nullptr after the last; judge: on any thread; hand_on: in order.
+  template <class Take, class Judge, class HandOn>
+  void run_pipeline(const Take& take_next, const Judge& judge, const HandOn& hand_on_one) {
     namespace tbb = oneapi::tbb;
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                     static_cast<std::size_t>(options_.threads));
@@ -128,19 +164,23 @@ class Sweep {
     arena.execute([&] {
       tbb::parallel_pipeline(
           blocks_per_thread * static_cast<std::size_t>(options_.threads),
-          tbb::make_filter<void, std::shared_ptr<Block>>(
-              tbb::filter_mode::serial_in_order,
-              [this](tbb::flow_control& control) { return take(control); }) &
+          tbb::make_filter<void, std::shared_ptr<Block>>(tbb::filter_mode::serial_in_order,
+                                                         [&](tbb::flow_control& control) {
+                                                           std::shared_ptr<Block> block =
+                                                               take_next();
+                                                           if (block == nullptr) control.stop();
+                                                           return block;
+                                                         }) &
               tbb::make_filter<std::shared_ptr<Block>, std::shared_ptr<Block>>(
                   tbb::filter_mode::parallel,
-                  [this](std::shared_ptr<Block> block) { return evaluated(std::move(block)); }) &
+                  [&](std::shared_ptr<Block> block) { return judge(std::move(block)); }) &
               tbb::make_filter<std::shared_ptr<Block>, void>(
                   tbb::filter_mode::serial_in_order,
-                  [this](const std::shared_ptr<Block>& block) { hand_on(*block); }));
+                  [&](const std::shared_ptr<Block>& block) { hand_on_one(*block); }));
     });
   }
 
-  std::shared_ptr<Block> take(oneapi::tbb::flow_control& control) {
+  std::shared_ptr<Block> take() {
     auto block = std::make_shared<Block>();
     block->first = taken_;
     while (!stopped() && block->choices.size() < block_size && plans_.next()) {
@@ -152,8 +192,61 @@ class Sweep {
           known(block->first + static_cast<std::int64_t>(block->choices.size()) - 1));
     }
     taken_ += static_cast<std::int64_t>(block->choices.size());
-    if (block->choices.empty()) control.stop();
+    if (block->choices.empty()) return nullptr;
+    block->found.resize(block->choices.size());
+    receive(*block, blocks_++);
     return block;
+  }
+
+  // What another rank has judged of the block.
+  void receive(Block& block, std::int64_t number) {
+    const auto is_known = [](const std::optional<Judgement>& one) { return one.has_value(); };
+    if (hooks_.ranks == nullptr || hooks_.ranks->is_mine(number) ||
+        std::all_of(block.known.begin(), block.known.end(), is_known))
+      return;
+    std::optional<std::vector<StoredPlan>> plans =
+        hooks_.ranks->receive(number, [this] { return stopped(); });
+    if (!plans) {
+      stop_ = true;  // that rank was interrupted, or this one
+      return;
+    }
+    for (StoredPlan& plan : *plans)
+      block.found[static_cast<std::size_t>(plan.index - block.first)] = std::move(plan.judgement);
+  }
+
+  // The next block of this rank that rank 0 does not know.
+  std::shared_ptr<Block> take_mine(const std::vector<bool>& known) {
+    while (!stopped()) {
+      auto block = std::make_shared<Block>();
+      block->first = taken_;
+      bool is_known = true;
+      while (block->choices.size() < block_size && plans_.next()) {
+        const auto index = static_cast<std::size_t>(taken_++);
+        block->choices.push_back(plans_.choice());
+        block->skip.push_back(known.at(index));
+        is_known = is_known && known[index];
+      }
+      if (block->choices.empty()) return nullptr;
+      if (hooks_.ranks->is_mine(blocks_++) && !is_known) return block;
+    }
+    interrupted_ = true;
+    return nullptr;
+  }
+
+  std::shared_ptr<Block> judge_for_first(std::shared_ptr<Block> block) {
+    std::unique_ptr<PlanJudge>& judge = judges_.local();
+    for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
+      if (block->skip[i]) continue;
+      block->judged.push_back({block->first + static_cast<std::int64_t>(i),
+                               judged(*judge, change_of(space_, block->choices[i]))});
+    }
+    block->whole = !stopped();
+    return block;
+  }
+
+  void send(const Block& block) {
+    interrupted_ = interrupted_ || !block.whole;
+    if (!interrupted_) hooks_.ranks->send(block.judged);
   }
 
   std::optional<Judgement> known(std::int64_t index) {
@@ -174,7 +267,7 @@ class Sweep {
       if (block->known[i]) {
         judgement = std::move(*block->known[i]);
       } else {
-        judgement = judged(*judge, change);
+        judgement = block->found[i] ? std::move(*block->found[i]) : judged(*judge, change);
         keeper.keep({row.index, judgement});
       }
       row.plan_hash = std::move(judgement.plan_hash);
@@ -230,7 +323,10 @@ class Sweep {
   }
 
   bool stopped() {
-    if (!stop_.load(std::memory_order_relaxed) && hooks_.stop()) stop_ = true;
+    if (stop_.load(std::memory_order_relaxed)) return true;
+    const bool told =
+        hooks_.ranks != nullptr && !hooks_.ranks->is_first() && hooks_.ranks->told_to_stop();
+    if (told || hooks_.stop()) stop_ = true;
     return stop_.load(std::memory_order_relaxed);
   }
 
@@ -243,7 +339,7 @@ class Sweep {
   Summary summary_;
   oneapi::tbb::enumerable_thread_specific<std::unique_ptr<PlanJudge>> judges_;
   oneapi::tbb::enumerable_thread_specific<ChangedCommands> commands_;
-  std::int64_t taken_ = 0, done_ = 0;
+  std::int64_t taken_ = 0, done_ = 0, blocks_ = 0;
   bool interrupted_ = false;
   std::atomic<bool> stop_ = false;
 };

@@ -3,7 +3,7 @@
 // Blocks of plans flow through a pipeline: taken from the enumeration one after the other,
 // evaluated and written as text by whichever thread is free, handed on in order. So memory holds a
 // few blocks whatever the number of plans, and what is handed on does not depend on the number of
-// threads, nor on how much of it a store knew before.
+// threads, nor on how much of it a store knew before or other ranks judged (ranks.hpp).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include "studies/goodput.hpp"
 #include "studies/sweep/enumeration.hpp"
 #include "studies/sweep/judgement.hpp"
+#include "studies/sweep/ranks.hpp"
 #include "studies/sweep/space.hpp"
 #include "studies/sweep/store.hpp"
 
@@ -61,6 +62,8 @@ struct SweepHooks {
   std::function<std::unique_ptr<PlanJudge>()> judge = {};   // default: make_judge
   // What it holds is not judged again, and what is judged is put into it. nullptr: no store.
   SweepStore* store = nullptr;
+  // Whoever walks the same space. Only the first of them writes, shows progress and has a store.
+  SweepRanks* ranks = nullptr;
 };
 
 struct SweepResult {
@@ -69,7 +72,8 @@ struct SweepResult {
   std::int64_t total = 0;    // plans of the space
 };
 
-// Throws Error as Enumeration does, and what hooks.write throws.
+// On another rank than the first, the result only says whether it was interrupted. Throws Error as
+// Enumeration does, and what hooks.write throws.
 SweepResult run_sweep(const SweepSpace& space, const SweepOptions& options,
                       const SweepHooks& hooks);
 

@@ -3,8 +3,8 @@
 #include <mutex>
 
 #include "moe/backward.hpp"
-#include "moe/in_process_ranks.hpp"
 #include "moe/rank_grid.hpp"
+#include "ranks/in_process_ranks.hpp"
 #include "tests/moe/oracle.hpp"
 #include "tests/refusal.hpp"
 

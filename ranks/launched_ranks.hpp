@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "moe/communicator.hpp"
+#include "ranks/communicator.hpp"
 
 namespace meshsim {
 
@@ -19,13 +19,13 @@ class LaunchedWorld {
   LaunchedWorld(const LaunchedWorld&) = delete;
   LaunchedWorld& operator=(const LaunchedWorld&) = delete;
 
-  Communicator& ranks() { return *world_; }
+  Ranks& ranks() { return *world_; }
   // Ends every rank with this exit code, and does not return.
   [[noreturn]] void abort(int exit_code);
 
  private:
   void* library_ = nullptr;
-  Communicator* world_ = nullptr;
+  Ranks* world_ = nullptr;
 };
 
 }  // namespace meshsim

@@ -3,9 +3,11 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 #include <vector>
 
-#include "moe/mpi/plugin.hpp"
+#include "ranks/mpi/plugin.hpp"
 
 namespace meshsim {
 namespace {
@@ -14,11 +16,14 @@ namespace {
 // together have at most this many bytes.
 constexpr std::int64_t largest_round = std::int64_t{1} << 30;
 
-class MpiRanks : public Communicator {
+class MpiRanks : public Ranks {
  public:
   MpiRanks() {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  }
+  ~MpiRanks() override {
+    for (Posted& one : posted_) MPI_Wait(&one.request, MPI_STATUS_IGNORE);
   }
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -31,6 +36,27 @@ class MpiRanks : public Communicator {
     const std::int64_t step = largest_round / size_;
     for (std::int64_t done = 0; done < longest; done += step)
       round(send, to, receive, from, done, step);
+  }
+
+  void post(int to, std::vector<std::byte> message) override {
+    forget_delivered();
+    Posted& one = posted_.emplace_back();
+    one.message = std::move(message);
+    MPI_Isend(one.message.data(), static_cast<int>(one.message.size()), MPI_BYTE, to, tag,
+              MPI_COMM_WORLD, &one.request);
+  }
+
+  std::optional<std::vector<std::byte>> next(int from) override {
+    forget_delivered();
+    int arrived = 0;
+    MPI_Status status;
+    MPI_Iprobe(from, tag, MPI_COMM_WORLD, &arrived, &status);
+    if (arrived == 0) return {};
+    int size = 0;
+    MPI_Get_count(&status, MPI_BYTE, &size);
+    std::vector<std::byte> message(static_cast<std::size_t>(size));
+    MPI_Recv(message.data(), size, MPI_BYTE, from, tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    return message;
   }
 
  private:
@@ -65,20 +91,43 @@ class MpiRanks : public Communicator {
     }
   };
 
+  // Of messages between two ranks; collectives have none.
+  static constexpr int tag = 1;
+
+  struct Posted {
+    std::vector<std::byte> message;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  // Messages lie still until MPI has read them.
+  void forget_delivered() {
+    while (!posted_.empty()) {
+      int done = 0;
+      MPI_Test(&posted_.front().request, &done, MPI_STATUS_IGNORE);
+      if (done == 0) return;
+      posted_.pop_front();
+    }
+  }
+
   int rank_ = 0, size_ = 1;
+  std::deque<Posted> posted_;
 };
 
 }  // namespace
 }  // namespace meshsim
 
-meshsim::Communicator* meshsim_mpi_start() {
+meshsim::Ranks* meshsim_mpi_start() {
   int started = 0;
   MPI_Initialized(&started);
-  if (started == 0 && MPI_Init(nullptr, nullptr) != MPI_SUCCESS) return nullptr;
+  // Threads take turns.
+  int provided = MPI_THREAD_SINGLE;
+  if (started == 0 &&
+      MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS)
+    return nullptr;
   return new meshsim::MpiRanks();
 }
 
-void meshsim_mpi_finish(meshsim::Communicator* world) {
+void meshsim_mpi_finish(meshsim::Ranks* world) {
   delete world;
   MPI_Finalize();
 }

@@ -1,4 +1,4 @@
-#include "moe/launched_ranks.hpp"
+#include "ranks/launched_ranks.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "moe/mpi/plugin.hpp"
+#include "ranks/mpi/plugin.hpp"
 #include "units/error.hpp"
 #include "units/parse.hpp"
 

@@ -1,10 +1,12 @@
-#include "moe/in_process_ranks.hpp"
+#include "ranks/in_process_ranks.hpp"
 
 #include <fmt/format.h>
 
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -37,6 +39,12 @@ class Meeting {
     if (round_ == round) throw AnotherRankFailed();
   }
 
+  // Throws if another rank has failed.
+  void check() {
+    const std::lock_guard lock(mutex_);
+    if (failed_) throw AnotherRankFailed();
+  }
+
   // Wakes everybody; keeps the first failure that is not itself a consequence.
   void fail(std::exception_ptr error, bool consequence) {
     const std::lock_guard lock(mutex_);
@@ -57,15 +65,37 @@ class Meeting {
   std::exception_ptr first_;
 };
 
+// Messages that have not been taken, by sender and receiver.
+class Letters {
+ public:
+  void put(int from, int to, std::vector<std::byte> message) {
+    const std::lock_guard lock(mutex_);
+    waiting_[{from, to}].push_back(std::move(message));
+  }
+
+  std::optional<std::vector<std::byte>> take(int from, int to) {
+    const std::lock_guard lock(mutex_);
+    std::deque<std::vector<std::byte>>& queue = waiting_[{from, to}];
+    if (queue.empty()) return {};
+    std::vector<std::byte> first = std::move(queue.front());
+    queue.pop_front();
+    return first;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> waiting_;
+};
+
 struct Offer {
   const std::byte* data = nullptr;
   std::span<const Block> to;
 };
 
-class InProcessRank : public Communicator {
+class InProcessRank : public Ranks {
  public:
-  InProcessRank(int rank, Meeting& meeting, std::vector<Offer>& offers)
-      : rank_(rank), meeting_(meeting), offers_(offers) {}
+  InProcessRank(int rank, Meeting& meeting, std::vector<Offer>& offers, Letters& letters)
+      : rank_(rank), meeting_(meeting), offers_(offers), letters_(letters) {}
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(offers_.size()); }
@@ -87,19 +117,30 @@ class InProcessRank : public Communicator {
     meeting_.arrive_and_wait();  // nobody changes its buffer while it is read
   }
 
+  void post(int to, std::vector<std::byte> message) override {
+    meeting_.check();
+    letters_.put(rank_, to, std::move(message));
+  }
+  std::optional<std::vector<std::byte>> next(int from) override {
+    meeting_.check();
+    return letters_.take(from, rank_);
+  }
+
  private:
   int rank_;
   Meeting& meeting_;
   std::vector<Offer>& offers_;
+  Letters& letters_;
 };
 
 }  // namespace
 
-void run_in_process(int ranks, const std::function<void(Communicator&)>& rank_main) {
+void run_in_process(int ranks, const std::function<void(Ranks&)>& rank_main) {
   Meeting meeting(ranks);
   std::vector<Offer> offers(static_cast<std::size_t>(ranks));
+  Letters letters;
   const auto run = [&](int rank) {
-    InProcessRank self(rank, meeting, offers);
+    InProcessRank self(rank, meeting, offers, letters);
     try {
       rank_main(self);
     } catch (const AnotherRankFailed&) {
