@@ -13,7 +13,7 @@ PROGRAM = ""  # set by run.py
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 
 # Exit codes of the contract.
-DONE, USAGE, NEGATIVE, INVALID, IO, INTERRUPTED = 0, 2, 3, 5, 6, 130
+DONE, USAGE, NEGATIVE, INVALID, IO, RESOURCE, INTERRUPTED = 0, 2, 3, 5, 6, 7, 130
 
 # DeepSeek-V4-Flash on 256 chips: a plan that every machine-bound command accepts.
 FLASH = "model_name=deepseek4-284b compile_topology=v5p-512 attention=dot_product " \

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import pathlib
 import resource
 import shlex
 import signal
@@ -13,8 +14,10 @@ import tempfile
 import time
 
 import command_line
-from command_line import DATA, DONE, FLASH, INTERRUPTED, INVALID, IO, USAGE, CommandLine
+from command_line import (
+    DATA, DONE, FLASH, INTERRUPTED, INVALID, IO, RESOURCE, USAGE, CommandLine)
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 # 16 plans: some fit, some do not, some are refused.
 SPACE = (DATA / "sweep" / "flash.yml").read_text(encoding="utf-8")
 
@@ -278,6 +281,67 @@ class Interrupted(CommandLine):
                 self.assertEqual(self.rows_of_store()[:kept], committed)
         done = self.run_words([*resume, "-o", "jsonl"])
         self.assertEqual((done.code, done.out), (DONE, self.whole()), done.err)
+
+
+    def test_without_memory_the_sweep_ends_with_a_message_and_what_was_found_stays(self):
+        # 3,072 plans, which one after the other do not find room in so little.
+        lengths = ", ".join(str(256 * i) for i in range(1, 25))
+        self.space = self.file("long.yml", LONG.replace("1024, 2048, 3072, 4096", lengths))
+        words = ["sweep", self.space, "-o", "csv", "--threads", "1"]
+        resume = [*words, "--store", self.store, "--resume"]
+        def least_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (50 << 20, 50 << 20))
+
+        if subprocess.run([command_line.PROGRAM, "--version"], preexec_fn=least_memory,
+                          capture_output=True, check=False).returncode != DONE:
+            self.skipTest("a sanitizer wants more address space than that")
+        kept, codes = 0, set()
+        for mebibytes in (50, 54, 58, 62):
+            def little_memory(limit=mebibytes << 20):
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+            ended = subprocess.run([command_line.PROGRAM, *resume], stdin=subprocess.DEVNULL,
+                                   capture_output=True, text=True, preexec_fn=little_memory,
+                                   check=False, timeout=60)
+            codes.add(ended.returncode)
+            if ended.returncode == DONE:
+                break
+            self.assertEqual((ended.returncode, ended.stdout), (RESOURCE, ""), ended.stderr)
+            self.assertIn("out of memory", ended.stderr)
+            self.assertGreaterEqual(self.stored(), kept)
+            kept = self.stored()
+        self.assertIn(RESOURCE, codes)
+        done = self.run_words(resume)
+        self.assertEqual((done.code, done.out), (DONE, self.run_words(words).out), done.err)
+
+    def test_another_calibration_is_another_sweep(self):
+        calibration = json.loads((ROOT / "topologies" / "calibration.json").read_text("utf-8"))
+        path = self.file("calibration.json", json.dumps(calibration))
+        space = self.file("calibrated.yml", "base:\n  base_config: plan.yml\n"
+                          "axes: {num_vocab_tiling: [1, 4]}\n")
+        self.file("plan.yml", "".join(f"{word.replace('=', ': ', 1)}\n" for word in FLASH) +
+                  f"meshsim: {{calibration: {json.dumps(path)}}}\n")
+        words = ["sweep", space, "--store", self.store, "--resume"]
+        self.assertEqual(self.run_words(words).code, DONE)
+        calibration["constants"][0]["value"] = calibration["constants"][0]["low"]
+        self.file("calibration.json", json.dumps(calibration))
+        done = self.run_words(words)
+        self.assertEqual((done.code, done.out), (INVALID, ""))
+        self.assertIn("calibration", done.err)
+
+    def test_two_runs_into_one_file_leave_one_whole_report(self):
+        target = str(self.folder / "report.jsonl")
+        small = self.file("small.yml", SPACE)
+        alone = [self.run_words(["sweep", space, "-o", "jsonl"]).out
+                 for space in (self.space, small)]
+        runs = [self.start("--out", target),
+                subprocess.Popen([command_line.PROGRAM, "sweep", small, "-o", "jsonl", "--out",
+                                  target], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)]
+        for run in runs:
+            run.communicate(timeout=60)
+            self.assertEqual(run.returncode, DONE)
+        with open(target, encoding="utf-8") as file:
+            self.assertIn(file.read(), alone)
 
 
 class Search(CommandLine):
