@@ -20,15 +20,24 @@ constexpr std::array<std::string_view, 13> groups{
 };
 
 constexpr std::string_view exposed = "exposed:";
-constexpr std::string_view over_dcn = "exposed:dcn:";
 
-std::string_view group_of(std::string_view cause) {
+// Whether all of "data+fsdp" are among `axes`.
+bool all_among(std::string_view names, const std::vector<std::string>& axes) {
+  while (true) {
+    const std::size_t plus = names.find('+');
+    if (std::find(axes.begin(), axes.end(), names.substr(0, plus)) == axes.end()) return false;
+    if (plus == std::string_view::npos) return true;
+    names.remove_prefix(plus + 1);
+  }
+}
+
+std::string_view group_of(std::string_view cause, const std::vector<std::string>& on_dcn) {
   if (cause == "compute") return "ideal_compute";
   if (cause == "softmax" || cause == "grid_steps") return "vector_unit";
   if (cause == "row_gather" || cause == "scatter_add" || cause == "key_sort") return "row_moves";
   if (cause == "exposed:host") return "exposed_host";
-  if (cause.starts_with(over_dcn)) return "exposed_dcn";
-  if (cause.starts_with(exposed)) return "exposed_ici";
+  if (cause.starts_with(exposed))
+    return all_among(cause.substr(exposed.size()), on_dcn) ? "exposed_dcn" : "exposed_ici";
   const auto* const own = std::find(groups.begin(), groups.end(), cause);
   if (own == groups.end())
     throw Error(ErrorKind::internal, fmt::format("no group holds the cause {}", cause));
@@ -39,21 +48,20 @@ std::string_view without(std::string_view prefix, std::string_view text) {
   return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
 }
 
-Attribution placed(const TimePart& part) {
+Attribution placed(const TimePart& part, const std::vector<std::string>& on_dcn) {
   const bool waits = part.cause == "imbalance" || part.cause == "bubble";
   if (part.pass == Pass::recompute && !waits) return {"recompute", part.cause, part.time};
-  const std::string_view group = group_of(part.cause);
-  const std::string_view detail =
-      group == "exposed_dcn" ? without(over_dcn, part.cause) : without(exposed, part.cause);
-  return {std::string(group), std::string(detail), part.time};
+  return {std::string(group_of(part.cause, on_dcn)), std::string(without(exposed, part.cause)),
+          part.time};
 }
 
 }  // namespace
 
-std::vector<Attribution> attribution(const Timeline& timeline) {
+std::vector<Attribution> attribution(const Timeline& timeline,
+                                     const std::vector<std::string>& on_dcn) {
   std::map<std::pair<std::size_t, std::string>, Attribution> sums;
   for (const TimePart& part : timeline.parts) {
-    Attribution one = placed(part);
+    Attribution one = placed(part, on_dcn);
     const auto order = static_cast<std::size_t>(std::find(groups.begin(), groups.end(), one.group) -
                                                 groups.begin());
     Attribution& sum = sums[{order, one.detail}];

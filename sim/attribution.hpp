@@ -9,7 +9,7 @@
 //   memory_bound      HBM bound the work
 //   contention        transfers beside the work used HBM as well
 //   exposed_ici       nothing but a collective ran; detail: its mesh axes
-//   exposed_dcn       the same, and DCN was the slowest of its ways
+//   exposed_dcn       the same, of a collective over axes that lie on DCN alone
 //   exposed_host      the same, of a copy to or from the host
 //   bubble            a pipeline's stage had no microbatch
 //   imbalance         waiting for the rank whose experts have most rows
@@ -33,6 +33,8 @@ struct Attribution {
 };
 
 // In the order above, then by detail. The times sum to timeline.total exactly.
-std::vector<Attribution> attribution(const Timeline& timeline);
+// `on_dcn`: the mesh axes that lie on DCN alone.
+std::vector<Attribution> attribution(const Timeline& timeline,
+                                     const std::vector<std::string>& on_dcn = {});
 
 }  // namespace meshsim

@@ -225,7 +225,11 @@ Explanation explain(const PlanRequest& request, const Evaluation& evaluation) {
     throw Error(ErrorKind::invalid_input, reason, "meshsim fit says what its state needs");
   }
   const Step& step = *evaluation.step;
-  return {attribution(step.timeline),
+  std::vector<std::string> on_dcn;
+  for (const MeshAxis& axis : evaluation.plan->mesh.axes) {
+    if (axis.dcn > 1 && axis.ici == 1) on_dcn.push_back(axis.name);
+  }
+  return {attribution(step.timeline, on_dcn),
           critical_path(step.program, machine_of(*evaluation.plan), evaluation.fidelity),
           improvements(request, evaluation)};
 }

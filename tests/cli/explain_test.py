@@ -38,6 +38,12 @@ class Explain(CommandLine):
         self.assertNotIn("recompute", {part["group"] for part in kept["causes"]})
         self.assertNotIn("recompute", {part["pass"] for part in kept["critical_path"]})
 
+    def test_what_waits_for_dcn_stands_apart(self):
+        report = self.explained(*MIXTRAL, "compile_topology_num_slices=2", "dcn_data_parallelism=2")
+        exposed = {(part["group"], part["detail"]) for part in report["causes"]}
+        self.assertIn(("exposed_dcn", "data"), exposed)
+        self.assertIn(("exposed_ici", "fsdp"), exposed)
+
     def test_each_change_gains_what_it_says(self):
         for plan in (FLASH, MIXTRAL, [*FLASH, "--software", "stack=3"]):
             report = self.explained(*plan)

@@ -100,11 +100,11 @@ TEST_CASE("causes in groups, each part once", "[sim][path]") {
       part(Pass::recompute, "compute", 4),       part(Pass::recompute, "exposed:fsdp", 8),
       part(Pass::recompute, "bubble", 16),       part(Pass::forward, "bubble", 32),
       part(Pass::forward, "imbalance", 64),      part(Pass::recompute, "imbalance", 128),
-      part(Pass::forward, "exposed:fsdp", 256),  part(Pass::forward, "exposed:dcn:data", 512),
+      part(Pass::forward, "exposed:fsdp", 256),  part(Pass::forward, "exposed:data", 512),
       part(Pass::forward, "exposed:host", 1024), part(Pass::forward, "softmax", 2048),
       part(Pass::forward, "key_sort", 4096)};
   std::vector<std::pair<std::string, std::int64_t>> found;
-  for (const Attribution& one : attribution(timeline))
+  for (const Attribution& one : attribution(timeline, {"data"}))
     found.emplace_back(one.group + " " + one.detail, one.time.value());
   const std::vector<std::pair<std::string, std::int64_t>> expected{
       {"ideal_compute compute", 1 + 2}, {"vector_unit softmax", 2048},
