@@ -19,6 +19,7 @@
 
 #include "cost_models/price.hpp"
 #include "cost_models/tile_quantisation.hpp"
+#include "routing/grouped_tiles.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -31,7 +32,13 @@ FlopsPerSecond matmul_rate(const Compute& work, const Machine& machine) {
 
 // Rows that the product works on, tiles that groups share counted once for each.
 std::int64_t executed_rows(const Compute& work, const Matmul& product) {
-  return tiled_rows(product.m, work.groups, std::min(work.tile.m, product.m));
+  if (product.m == 0) return 0;
+  const std::int64_t tile = std::min(work.tile.m, product.m);
+  if (!work.group_rows.empty()) {
+    const std::vector<std::int64_t> tiles = tiles_per_group(work.group_rows, tile);
+    return std::accumulate(tiles.begin(), tiles.end(), std::int64_t{0}) * tile;
+  }
+  return tiled_rows(product.m, work.groups, tile);
 }
 
 // What a grouped product reads of HBM beyond each operand once.

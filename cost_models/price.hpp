@@ -56,8 +56,9 @@ struct Price {
   Picoseconds duration;
   Bound bound = Bound::latency;
   ResourceTimes times{};  // of each resource, at its full rate
-  CoreTimes core{};       // sums to times[tensor_core]
+  CoreTimes core{};       // sums to times[tensor_core], less what of it is imbalance
   Picoseconds latency;
+  Picoseconds imbalance;  // of the duration: what balanced routing would spare
 
   double use(std::size_t resource) const {
     return duration.value() == 0 ? 0 : times[resource] / static_cast<double>(duration.value());

@@ -83,7 +83,18 @@ std::vector<bool> hash_routed(const ModelSpec& model) {
       all.push_back(moe->routing == MoeMlp::Routing::hash);
   };
   for (std::size_t layer = 0; layer < model.num_layers(); ++layer) add(model.layer(layer));
-  for (std::int64_t d = 0; d < model.mtp_layers; ++d) add(model.kinds.back());
+  for (std::int64_t d = 0; d < model.mtp_layers; ++d) add(model.layer(model.num_layers() - 1));
+  return all;
+}
+
+std::vector<std::size_t> expert_layers(const ModelSpec& model) {
+  std::vector<std::size_t> all;
+  const std::size_t layers = model.num_layers();
+  for (std::size_t layer = 0; layer < layers; ++layer)
+    if (std::holds_alternative<MoeMlp>(model.layer(layer).mlp)) all.push_back(layer);
+  if (std::holds_alternative<MoeMlp>(model.layer(layers - 1).mlp))
+    for (std::int64_t d = 0; d < model.mtp_layers; ++d)
+      all.push_back(layers + static_cast<std::size_t>(d));
   return all;
 }
 

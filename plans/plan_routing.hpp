@@ -15,6 +15,8 @@ namespace meshsim {
 // The layers of `model` that have experts, in its order; multi-token-prediction blocks come last.
 // Whether each routes by token id.
 std::vector<bool> hash_routed(const ModelSpec& model);
+// The same layers, by their places among all decoder layers.
+std::vector<std::size_t> expert_layers(const ModelSpec& model);
 
 // `expert_ranks`: the plan's degree of expert parallelism. Throws Error(invalid_input) at the key
 // if a trace is of another model, number of experts, top-k, ranks, layers or steps; at the place in

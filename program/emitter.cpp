@@ -262,6 +262,11 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   leaf.source.slot = numbers(*instance.layer).slot();
   leaf.source.op = op.index;
   leaf.source.traced = op.index >= 0;
+  if (op.routed.rows > 0 && instance.moe_layer >= 0) {
+    leaf.routed = op.routed;
+    leaf.routed.exchange =
+        static_cast<std::int32_t>(instance.moe_layer * instance.layer->exchange.parts + op.part);
+  }
   for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
   for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));

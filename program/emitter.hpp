@@ -21,6 +21,7 @@ struct Instance {
   std::vector<BufferId> gradients;         // of the working copies
   std::vector<BufferId> kernel_gradients;  // those that are still to be copied into `gradients`
   std::set<std::size_t> laid_out;          // gathered weights that were copied into their layout
+  std::int64_t moe_layer = -1;             // among the layers with experts; -1: routing is balanced
 };
 
 class Emitter {

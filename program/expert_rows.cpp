@@ -28,6 +28,15 @@ ExpertRows in_buffers(const LayerBuilder& build, std::int64_t slots, std::int64_
 
 }  // namespace
 
+void moved_activation(LayerBuilder& build, const std::string& symbol, const ExpertRows& rows,
+                      std::int64_t columns) {
+  if (build.plan().config.boolean("use_ragged_sort")) {
+    build.routed_activation(symbol, rows.buffer, rows.moved, columns);
+  } else {
+    build.padded_activation(symbol, rows.buffer, rows.moved, columns);
+  }
+}
+
 ExpertRows local_rows(const MoeMlp& moe, std::int64_t tokens) {
   const std::int64_t n = slots_of(moe, tokens);
   return {n, n, n, n};

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "program/layer_builder.hpp"
 
@@ -19,6 +20,10 @@ struct ExpertRows {
   std::int64_t buffer;  // of the buffers that hold them, padding included
   std::int64_t moved;   // that a permutation of such a buffer touches
 };
+
+// A buffer of such rows as a permutation touches it: whole, or where a ragged sort stops.
+void moved_activation(LayerBuilder& build, const std::string& symbol, const ExpertRows& rows,
+                      std::int64_t columns);
 
 // Every expert is here: n rows, and nothing is padded.
 ExpertRows local_rows(const MoeMlp& moe, std::int64_t tokens);

@@ -109,7 +109,7 @@ void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& pr
 
 void declare_products(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& products) {
   const auto rows = [&](const char* name, std::int64_t columns) {
-    build.padded_activation(name + products.chunk, products.rows.buffer, products.rows.routed,
+    build.routed_activation(name + products.chunk, products.rows.buffer, products.rows.routed,
                             columns);
   };
   rows("rows_in", build.plan().model.emb_dim);

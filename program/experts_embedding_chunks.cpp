@@ -26,6 +26,7 @@ class EmbeddingChunks {
     width_ = build.plan().model.emb_dim / slices_;
     group_tokens_ = checked_multiply(build.plan().mesh.size("expert"), build.T(), "group's tokens");
     rows_ = ring_rows(build, moe, build.T());
+    build.routes({1, build.T(), rows_.buffer, Cut::by_expert});
     declare();
   }
 
@@ -39,7 +40,7 @@ class EmbeddingChunks {
     build_activation(build_, moe_, "");
     build_.stage("experts_down");
     build_down(build_, moe_, {rows_, ""});
-    build_.padded_activation("rows_out", rows_.buffer, rows_.moved, returned());
+    moved_activation(build_, "rows_out", rows_, returned());
     build_.stage("unpermute");
     from_experts(build_, "rows_out", "order", "routing", "partial_out",
                  ring_token_order(build_, rows_, returned()));
@@ -61,7 +62,7 @@ class EmbeddingChunks {
 
   void declare() {
     declare_products(build_, moe_, {rows_, ""});
-    build_.padded_activation("up_sums", rows_.buffer, rows_.routed,
+    build_.routed_activation("up_sums", rows_.buffer, rows_.routed,
                              moe_.up_projections * moe_.width, DType::float32);
     for (std::int64_t c = 0; c < slices_; ++c) {
       build_.activation(turn("all_tokens", c), group_tokens_, width_);
@@ -128,7 +129,7 @@ class EmbeddingChunks {
   void up(std::int64_t c) {
     const std::string in = own("rows_in", c);
     const std::string tokens = turn("all_tokens", c);
-    build_.padded_activation(in, rows_.buffer, rows_.moved, width_);
+    moved_activation(build_, in, rows_, width_);
     to_experts(build_, tokens, "order", in, ring_token_order(build_, rows_, width_), own("", c));
     // The first slice's gather came before that of the logits, which the sort waited for.
     if (c > 0) build_.forward_op(own("fan_out", c)).after = {own("gather_tokens", c)};
@@ -137,7 +138,7 @@ class EmbeddingChunks {
     if (c + 2 < slices_)
       build_.backward_op(own("fan_out_back", c)).after = {own("reduce_tokens", c + 2)};
 
-    build_.padded_activation(in, rows_.buffer, rows_.routed, width_);
+    build_.routed_activation(in, rows_.buffer, rows_.routed, width_);
     const Names weights = up_names(moe_block, moe_.up_projections, "");
     LayerBuilder::Groups groups = local_experts(build_, moe_, "wi");
     groups.share = slices_;

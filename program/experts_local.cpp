@@ -6,6 +6,7 @@ namespace meshsim {
 void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
   const ExpertRows rows = local_rows(moe, build.T());
   const std::int64_t D = build.plan().model.emb_dim;
+  build.routes({1, build.T(), -1, Cut::by_source});
   build_choice(build, moe, build.T(), "router_logits");
   build.activation("rows_in", rows.buffer, D);
   build.activation("routed_out", build.T(), returned_columns(build));

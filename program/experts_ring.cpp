@@ -29,6 +29,7 @@ class Ring {
     tokens_ = build.T() / chunks_;
     group_tokens_ = checked_multiply(build.plan().mesh.size("expert"), tokens_, "group's tokens");
     rows_ = ring_rows(build, moe, tokens_);
+    build_.routes({chunks_, tokens_, rows_.buffer, Cut::by_expert});
     build.activation("routed_out", build.T(), returned());
     for (std::int64_t c = 0; c < chunks_; ++c) declare(c);
   }
@@ -162,7 +163,7 @@ class Ring {
     sort_keys(build_, own("routing", c), group_tokens_ * moe_.top_k, own("order", c));
     const std::string first = moe_.router ? own("route", c) : own("sort_keys_of_order", c);
     if (in_chunks()) build_.forward_op(first).after = {own(last_gather, c)};
-    build_.padded_activation(own("rows_in", c), rows_.buffer, rows_.moved, D());
+    moved_activation(build_, own("rows_in", c), rows_, D());
     std::string tokens = turn("all_tokens", c);
     if (full_length()) {
       build_.activation(own("all_rows", c), group_tokens_ * moe_.top_k, D());
@@ -178,7 +179,7 @@ class Ring {
   void experts(std::int64_t c) {
     // The backward pass begins with the last chunk, whose gradients are the first.
     build_experts(build_, moe_, {rows_, tag(c), c + 1 < chunks_, in_chunks()});
-    build_.padded_activation(own("rows_out", c), rows_.buffer, rows_.moved, returned());
+    moved_activation(build_, own("rows_out", c), rows_, returned());
   }
 
   void unpermute(std::int64_t c) {

@@ -11,6 +11,17 @@
 
 namespace meshsim {
 
+namespace {
+
+// The exchange that an operation belongs to: "gmm_up@2" is of the third share of the tokens, where
+// they are exchanged in shares.
+std::int64_t part_of(const std::string& name, const Exchange& exchange) {
+  const std::size_t at = name.find('@');
+  return exchange.parts > 1 && at != std::string::npos ? std::stoll(name.substr(at + 1)) : 0;
+}
+
+}  // namespace
+
 Names gradients_of(const Names& names) {
   Names gradients;
   for (const std::string& name : names) gradients.push_back("d_" + name);
@@ -144,6 +155,17 @@ void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t row
   layer_.symbols[symbol].touched = touched;
 }
 
+void LayerBuilder::routed_activation(const std::string& symbol, std::int64_t rows,
+                                     std::int64_t routed_rows, std::int64_t columns) {
+  routed_activation(symbol, rows, routed_rows, columns, plan_.training.activations);
+}
+
+void LayerBuilder::routed_activation(const std::string& symbol, std::int64_t rows,
+                                     std::int64_t routed_rows, std::int64_t columns, DType dtype) {
+  padded_activation(symbol, rows, routed_rows, columns, dtype);
+  layer_.symbols[symbol].routed_rows = routed_rows;
+}
+
 void LayerBuilder::stage(std::string name) {
   layer_.stages.push_back({std::move(name), {}, {}, {}, {}});
 }
@@ -191,13 +213,20 @@ OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matm
                                  FlopCount model_flops, Names reads, Names writes,
                                  const Names& weights, const Names& gradients) const {
   OpTemplate op;
+  op.part = part_of(name, layer_.exchange);
   op.name = std::move(name);
   Compute work;
   work.kind = kind;
   work.matmuls = std::move(matmuls);
   work.model_flops = model_flops;
   for (const Names* names : {&reads, &writes}) {
-    for (const std::string& symbol : *names) work.hbm_bytes += layer_.symbol(symbol).touched;
+    for (const std::string& name_of : *names) {
+      const Symbol symbol = layer_.symbol(name_of);
+      work.hbm_bytes += symbol.touched;
+      if (symbol.routed_rows == 0) continue;
+      op.routed.rows = symbol.routed_rows;
+      op.routed.bytes += symbol.touched;
+    }
   }
   for (const std::string& w : weights) {
     op.weights.push_back(weight(w));
@@ -236,6 +265,15 @@ void LayerBuilder::transfer(const std::string& name, CollectiveKind there, Colle
 Bytes LayerBuilder::activation_bytes(std::int64_t rows, std::int64_t columns) const {
   return Bytes(checked_product({rows, columns, element_bytes(plan_.training.activations)},
                                "activation bytes"));
+}
+
+OpTemplate LayerBuilder::exchange(std::string name, bool to_experts, std::int64_t slots,
+                                  Bytes payload, Names reads, Names writes) const {
+  OpTemplate op = collective(std::move(name), CollectiveKind::all_to_all, {"expert"}, payload,
+                             std::move(reads), std::move(writes));
+  op.part = part_of(op.name, layer_.exchange);
+  op.routed = {-1, slots, payload, to_experts};
+  return op;
 }
 
 void LayerBuilder::linear(const std::string& name, const Names& weights, const Names& in,

@@ -42,6 +42,11 @@ class LayerBuilder {
                          std::int64_t columns);
   void padded_activation(const std::string& symbol, std::int64_t rows, std::int64_t touched_rows,
                          std::int64_t columns, DType dtype);
+  // The same, of as many rows as routing gives to this device: `routed_rows` if it is balanced.
+  void routed_activation(const std::string& symbol, std::int64_t rows, std::int64_t routed_rows,
+                         std::int64_t columns);
+  void routed_activation(const std::string& symbol, std::int64_t rows, std::int64_t routed_rows,
+                         std::int64_t columns, DType dtype);
 
   // What follows is not quantised, whatever the plan says.
   void unquantised() { format_ = NumberFormat::bfloat16; }
@@ -92,6 +97,12 @@ class LayerBuilder {
                      const Names& gradients = {}) const;
   OpTemplate collective(std::string name, CollectiveKind kind, std::vector<std::string> mesh_axes,
                         Bytes payload, Names reads, Names writes) const;
+  // An all-to-all over the expert axis of `slots` slots of a device, `payload` in all.
+  OpTemplate exchange(std::string name, bool to_experts, std::int64_t slots, Bytes payload,
+                      Names reads, Names writes) const;
+
+  // How this layer's tokens reach their experts.
+  void routes(const Exchange& exchange) { layer_.exchange = exchange; }
 
   // A collective that carries `from` to `to` forward, and its transpose that carries the gradient
   // back.

@@ -19,6 +19,7 @@
 
 #include "program/local_shapes.hpp"
 #include "program/step_program.hpp"
+#include "routing/layer_loads.hpp"
 
 namespace meshsim {
 
@@ -31,6 +32,8 @@ struct OpTemplate {
   std::size_t stream = 0;              // beside: the branch that it runs in, after those before it
   std::int32_t index = -1;             // among all operations of the template
   std::vector<std::string> after;      // of the same stage and pass, in other branches: waited for
+  Routed routed;                       // its exchange is set when the layer is used
+  std::int64_t part = 0;               // of the layer's tokens: which exchange
 };
 
 struct Stage {
@@ -48,8 +51,17 @@ struct Stage {
 
 struct Symbol {
   std::string category;
-  Bytes bytes;    // of the buffer
-  Bytes touched;  // what an operation moves of it
+  Bytes bytes;                   // of the buffer
+  Bytes touched;                 // what an operation moves of it
+  std::int64_t routed_rows = 0;  // these bytes are those of so many routed rows; 0: of none
+};
+
+// What a layer's routing decides.
+struct Exchange {
+  std::int64_t parts = 0;    // exchanges, one for each share of the tokens; 0: no experts
+  std::int64_t tokens = 0;   // of one device in each
+  std::int64_t buffer = -1;  // rows for the local experts: what does not fit is dropped
+  Cut cut = Cut::by_source;
 };
 
 struct LayerTemplate {
@@ -57,6 +69,7 @@ struct LayerTemplate {
   std::vector<Weight> weights;
   std::vector<Stage> stages;
   std::map<std::string, Symbol> symbols;  // gradients are not listed: d_x is as large as x
+  Exchange exchange;
 
   Symbol symbol(const std::string& name) const;
 };

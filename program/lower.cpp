@@ -8,10 +8,12 @@
 
 #include "plans/state.hpp"
 #include "program/context_parallel.hpp"
+#include "program/expert_loads.hpp"
 #include "program/expert_stages.hpp"
 #include "program/lowering.hpp"
 #include "program/moe_block.hpp"
 #include "program/outer_templates.hpp"
+#include "units/checked.hpp"
 
 namespace meshsim {
 
@@ -34,7 +36,8 @@ StepProgram Lowering::run() {
   const std::int64_t microbatches = plan_.training.gradient_accumulation;
   std::vector<ProgramNode> body = microbatch();
   if (microbatches > 1) accumulate(body);
-  step.push_back(repeat(microbatches, sequence(std::move(body)), RepeatOf::microbatches));
+  step.push_back(repeat(microbatches, sequence(std::move(body)), RepeatOf::microbatches,
+                        program_.loads ? static_cast<std::int32_t>(exchanges_) : 0));
   optimizer(step);
   program_.root = sequence(std::move(step));
   if (schedule_.stages > 1)
@@ -67,6 +70,7 @@ void Lowering::lay_out_runs() {
   RematPolicy unwrapped;
   unwrapped.everything = true;
   const RematPolicy policy = remat_policy(plan_);
+  std::int64_t moe_layers = 0;
   for (const Segment& segment : plan_.layout.segments) {
     Run run;
     run.repeats = run.weight_sets = static_cast<std::int64_t>(segment.repeats);
@@ -84,6 +88,7 @@ void Lowering::lay_out_runs() {
     for (std::size_t j = 0; j < block; ++j) {
       const LayerTemplate* layer = &templates_.kind(plan_.model.layers[segment.first + j]);
       const bool last = j + 1 == block;
+      if (layer->exchange.parts > 0) exchange_ = layer->exchange;
       run.block.push_back(layer);
       run.kept.push_back(kept_symbols(run.policy, *layer));
       // A pipeline keeps the input of every layer, a scan that of a block.
@@ -93,11 +98,48 @@ void Lowering::lay_out_runs() {
       for (const auto& [symbol, where] : run.kept.back()) names.insert(symbol);
       run.again.push_back(recomputation(*layer, names, !last));
     }
+    place_experts(run, moe_layers);
     runs_.push_back(std::move(run));
   }
+  if (mtp_.exchange.parts > 0) moe_layers += plan_.model.mtp_layers;
+  exchanges_ = moe_layers * exchange_.parts;
+  if (schedule_.stages == 1) program_.loads = expert_loads(plan_, exchange_);
+  count_slots();
   carry_bytes_ = emit_.numbers(*runs_.front().block.front()).symbol(layer_input);
   outer_carry_bytes_ =
       schedule_.stages > 1 ? emit_.numbers(embedding_).symbol(layer_output) : carry_bytes_;
+}
+
+void Lowering::place_experts(Run& run, std::int64_t& before) const {
+  const std::int64_t first = before;
+  for (const LayerTemplate* layer : run.block) {
+    const bool routed = layer->exchange.parts > 0;
+    const bool loaded = routed && !run.pipelined && !plan_.routing.balanced();
+    run.moe_layers.push_back(loaded ? before : -1);
+    if (routed) ++before;
+  }
+  run.moe_stride = before - first;
+  before = first + run.moe_stride * (run.repeats - run.idle);
+}
+
+void Lowering::count_slots() {
+  if (program_.loads) {
+    for (const ExpertLoads::One& one : program_.loads->exchanges) {
+      program_.routed_slots += one.load.slots;
+      program_.dropped_slots += one.load.dropped;
+    }
+  }
+  const std::int64_t slots = exchange_.tokens * plan_.model.config.num_experts_per_tok;
+  const std::int64_t lost =
+      exchange_.buffer < 0 ? 0 : std::max<std::int64_t>(0, slots - exchange_.buffer);
+  const std::int64_t all = exchanges_ * plan_.training.gradient_accumulation;
+  std::int64_t balanced = all;
+  if (program_.loads)
+    balanced = std::count_if(program_.loads->exchanges.begin(), program_.loads->exchanges.end(),
+                             [](const ExpertLoads::One& one) { return one.balanced; });
+  const std::int64_t each = balanced * plan_.mesh.size("expert");
+  program_.routed_slots += checked_multiply(slots, each, "slots");
+  program_.dropped_slots += checked_multiply(lost, each, "slots");
 }
 
 bool Lowering::head_gathers() const {

@@ -112,6 +112,7 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
     return iteration(run, backward_block(r, copies, gradient, out, pending, next, next_copies),
                      Pass::backward, out, batch);
   };
+  stored_[r].repeat = run.repeats - 1;
   if (run.repeats > 1) {
     Copies handed = no_copies(*own.layer);
     nodes.push_back(block(own, handed, gradient));
@@ -120,12 +121,15 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
       // The middle repeats take over copies and gradients from themselves: both sets live through
       // the loop.
       Copies second = no_copies(*own.layer);
+      stored_[r].repeat = run.repeats - 2;
       ProgramNode body = block(own, second, gradient);
       if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
-      nodes.push_back(repeat(run.repeats - run.idle - 2, std::move(body)));
+      nodes.push_back(repeat(run.repeats - run.idle - 2, std::move(body), RepeatOf::layers,
+                             -exchange_stride(run)));
       copies = second;
     }
   }
+  stored_[r].repeat = 0;
   Copies next = no_copies(*following.layer);
   const BufferId out = run.repeats > 1 ? gradient : gradient_carry();
   nodes.push_back(block(following, next, out));

@@ -25,9 +25,14 @@ Stored Lowering::store(const Run& run) {
   return stored;
 }
 
+std::int32_t Lowering::exchange_stride(const Run& run) const {
+  return program_.loads ? static_cast<std::int32_t>(run.moe_stride * exchange_.parts) : 0;
+}
+
 Instance Lowering::instance(const Run& run, const Stored& stored, std::size_t j) {
   Instance use = emit_.instance(*run.block[j]);
   use.symbols.insert(stored.symbols[j].begin(), stored.symbols[j].end());
+  if (run.moe_layers[j] >= 0) use.moe_layer = run.moe_layers[j] + stored.repeat * run.moe_stride;
   return use;
 }
 
@@ -95,7 +100,9 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
         iteration(run, forward_block(run, stored_[r], copies, stream, stream, first, handed),
                   Pass::forward, stream, batch);
     if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
-    nodes.push_back(repeat(run.repeats - run.idle - 1, std::move(body)));
+    nodes.push_back(repeat(run.repeats - run.idle - 1, std::move(body), RepeatOf::layers,
+                           exchange_stride(run)));
+    stored_[r].repeat = run.repeats - 1;
   }
   Copies next = no_copies(following);
   // A scan writes its stream in place; unrolled layers have one each.

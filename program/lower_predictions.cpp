@@ -13,6 +13,8 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     const LayerTemplate& following = d + 1 < depth ? mtp_ : head_;
     Instance& block = blocks.emplace_back(emit_.instance(mtp_));
     block.weights = std::move(copies);
+    if (program_.loads && mtp_.exchange.parts > 0)
+      block.moe_layer = exchanges_ / exchange_.parts - static_cast<std::int64_t>(depth - d);
     block.symbols[layer_input] = streams.back();
     block.symbols[layer_output] = carry();
     streams.push_back(block.symbols[layer_output]);

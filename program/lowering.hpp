@@ -31,6 +31,9 @@ struct Run {
   RematPolicy policy;
   std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
   std::vector<Recomputation> again;               // per layer of the block
+  std::vector<std::int64_t> moe_layers;  // per layer of the block, in the first repeat: which MoE
+                                         // layer it is; -1: none, or routing is balanced
+  std::int64_t moe_stride = 0;           // MoE layers of a repeat
 
   // Whether the block's first layer runs again before its last goes backward: then its weights come
   // first.
@@ -44,6 +47,7 @@ struct Stored {
   std::vector<std::map<std::string, BufferId>>
       symbols;                      // kept on the device, per layer of the block
   std::vector<BufferId> gradients;  // reduced, per layer of the block
+  std::int64_t repeat = 0;          // of the run: the one that is laid out
 };
 
 // A layer whose backward pass comes next, and what it repeats first.
@@ -69,6 +73,11 @@ class Lowering {
   // ---- the step
 
   void lay_out_runs();
+
+  // The run's place among the MoE layers, of which `before` come before it.
+  void place_experts(Run& run, std::int64_t& before) const;
+  std::int32_t exchange_stride(const Run& run) const;
+  void count_slots();  // routed and dropped, into the program
 
   // Forward, losses and backward of one microbatch.
   std::vector<ProgramNode> microbatch();
@@ -222,6 +231,8 @@ class Lowering {
   Amount carry_bytes_;
   Amount outer_carry_bytes_;
   BufferId waiting_ = no_buffer;  // microbatches that have come round
+  Exchange exchange_;             // of the layers with experts
+  std::int64_t exchanges_ = 0;    // of a microbatch
   std::int64_t tiles_ = 1;        // of the loss
 };
 

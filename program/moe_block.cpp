@@ -1,5 +1,6 @@
 #include "program/moe_block.hpp"
 
+#include "program/expert_loads.hpp"
 #include "program/expert_stages.hpp"
 #include "program/layer_passes.hpp"
 
@@ -41,6 +42,8 @@ StepProgram lower_moe_block(const Plan& plan, Prefetch prefetch, const StepTempl
   Emitter emit(program, templates);
   LayerPasses passes(emit, prefetch);
   Instance use = emit.instance(layer);
+  program.loads = expert_loads(plan, layer.exchange);
+  if (program.loads) use.moe_layer = 0;
   std::vector<ProgramNode> nodes;
   if (passes.ahead())
     nodes = emit.gather(layer, forward_weights(layer), use.weights, Pass::forward);

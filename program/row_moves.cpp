@@ -48,6 +48,7 @@ void sort_rows(LayerBuilder& build, const std::string& name, const std::string& 
     work.gathered = {};
     work.scatter_added = std::max(touched(build, from), touched(build, to));
     work.hbm_bytes += work.scatter_added;  // the sums so far are read
+    if (back.routed.rows > 0) back.routed.bytes += work.scatter_added;
   }
   build.backward(std::move(back));
 }

@@ -67,13 +67,15 @@ ProgramNode idle(ProgramNode body) {
   return body;
 }
 
-ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts) {
+ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts,
+                   std::int32_t exchange_stride) {
   if (times == 0) return sequence({});
   if (times == 1) return body;
   ProgramNode node;
   node.kind = ProgramNode::Kind::repeat;
   node.times = times;
   node.counts = counts;
+  node.exchange_stride = exchange_stride;
   node.children.push_back(std::move(body));
   return node;
 }

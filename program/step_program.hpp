@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -29,6 +30,8 @@
 namespace meshsim {
 
 using BufferId = std::int32_t;
+
+struct ExpertLoads;  // program/expert_loads.hpp
 
 // A region of HBM. Its life is from the first leaf that writes it to the last that reads or writes
 // it; a buffer that a Repeat uses but does not begin lives through the whole Repeat.
@@ -66,6 +69,7 @@ struct Compute {
   std::int64_t sort_steps = 0;  // of keys: one key in one stage of a sorting network
   std::int64_t scores = 0;      // attention kernels: logits that pass through the softmax
   std::int64_t grid_steps = 0;  // attention kernels
+  std::span<const std::int64_t> group_rows;  // grouped_matmul: of each group; empty: rows / groups
 };
 
 enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all, permute };
@@ -103,6 +107,15 @@ struct WorkSource {
   NumberId group = no_number;
 };
 
+// What of a leaf follows the routing of tokens to experts. Its work is stated for balanced routing:
+// `rows` rows of `bytes` bytes in all.
+struct Routed {
+  std::int32_t exchange = -1;  // index into StepProgram::loads; -1: nothing, or all is balanced
+  std::int64_t rows = 0;
+  Bytes bytes;             // Compute: of hbm_bytes; Collective: the payload
+  bool to_experts = true;  // Collective: slots travel to their experts; false: back from them
+};
+
 // Names a leaf inside one Parallel for those that wait for it; 0: nobody does.
 using Mark = std::int32_t;
 
@@ -119,6 +132,7 @@ struct Leaf {
   std::vector<Mark> after;
   WorkSource source;
   bool idle = false;  // of a pipeline's stage that has no microbatch: it computes on nothing
+  Routed routed;
 };
 
 // What a Repeat counts. Plans that differ in the last two, beyond 1, are laid out alike.
@@ -131,6 +145,8 @@ struct ProgramNode {
   std::vector<ProgramNode> children;   // sequence, parallel; repeat: one
   std::int64_t times = 1;              // repeat
   RepeatOf counts = RepeatOf::layers;  // repeat
+  // repeat: how much further the exchanges of its leaves are in each repeat than in the one before.
+  std::int32_t exchange_stride = 0;
 };
 
 void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from);
@@ -140,7 +156,8 @@ ProgramNode sequence(std::vector<ProgramNode> children);
 // `main` alone if there is nothing beside it.
 ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside);
 // The body alone for times == 1; an empty sequence for 0.
-ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = RepeatOf::layers);
+ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = RepeatOf::layers,
+                   std::int32_t exchange_stride = 0);
 
 // `body` as a stage of a pipeline runs it without a microbatch: the mathematics asks for none of
 // it.
@@ -154,6 +171,9 @@ struct StepProgram {
   FlopCount model_flops;        // forward and backward of the mathematics, per device and step
   std::vector<std::string> assumptions;
   bool traced = true;  // every size says where it comes from, except where leaves do not
+  std::shared_ptr<const ExpertLoads> loads;  // null: every expert receives as many rows
+  std::int64_t routed_slots = 0;             // of one expert-parallel group and step
+  std::int64_t dropped_slots = 0;            // of them: found no place in a buffer
 };
 
 // Calls visit(leaf, times) for every leaf with the number of times it runs.

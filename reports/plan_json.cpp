@@ -76,6 +76,22 @@ Json collectives_json(const Step& step) {
   return collectives;
 }
 
+Json experts_json(const Step& step) {
+  Json experts = Json::array();
+  for (const ExpertLayer& one : step.experts) {
+    experts.push_back({{"layer", one.layer},
+                       {"routing", one.hashed ? "hash" : "top_k"},
+                       {"skew_ratio", one.skew},
+                       {"slots", one.slots},
+                       {"dropped_slots", one.dropped},
+                       {"most_rows", one.most_rows},
+                       {"mean_rows", one.mean_rows},
+                       {"straggler_rank", one.straggler},
+                       {"imbalance_ps", one.imbalance.value()}});
+  }
+  return experts;
+}
+
 Json fixes_json(const std::vector<Fix>& fixes) {
   Json all = Json::array();
   for (const Fix& fix : fixes) {
@@ -127,6 +143,11 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::v
   report["memory"] = memory_json(evaluation);
   report["time"] = evaluation.step ? time_json(*evaluation.step) : Json::array();
   report["collectives"] = evaluation.step ? collectives_json(*evaluation.step) : Json::array();
+  report["experts"] = evaluation.step ? experts_json(*evaluation.step) : Json::array();
+  report["routed_slots"] =
+      evaluation.step ? Json(evaluation.step->program.routed_slots) : Json(nullptr);
+  report["dropped_slots"] =
+      evaluation.step ? Json(evaluation.step->program.dropped_slots) : Json(nullptr);
   report["fixes"] = fixes_json(fixes);
   report["tensors"] = tensors_json(evaluation);
   report["resolved"] = resolved_json(plan.config);

@@ -84,6 +84,34 @@ std::string time_table(const Step& step) {
   return text + "(columns after contention: exposed communication over those mesh axes)\n";
 }
 
+// Layers that route alike in one row: by token id, or by scores.
+std::string expert_table(const Step& step) {
+  if (step.experts.empty()) return "";
+  std::string text = fmt::format("{:<20}{:>8}{:>12}{:>12}{:>12}{:>16}\n", "routing", "layers",
+                                 "mean skew", "max skew", "dropped", "imbalance ms");
+  for (const bool hashed : {true, false}) {
+    std::int64_t layers = 0, slots = 0, dropped = 0;
+    double skew = 0, most = 0;
+    Picoseconds imbalance;
+    for (const ExpertLayer& one : step.experts) {
+      if (one.hashed != hashed) continue;
+      ++layers;
+      slots += one.slots;
+      dropped += one.dropped;
+      skew += one.skew;
+      most = std::max(most, one.skew);
+      imbalance += one.imbalance;
+    }
+    if (layers == 0) continue;
+    const double lost =
+        slots == 0 ? 0 : 100 * static_cast<double>(dropped) / static_cast<double>(slots);
+    text += fmt::format("{:<20}{:>8}{:>12.2f}{:>12.2f}{:>10.2f} %{:>16.2f}\n",
+                        hashed ? "hash layers" : "top-k layers", layers,
+                        skew / static_cast<double>(layers), most, lost, milliseconds(imbalance));
+  }
+  return text + "(skew: rows of the busiest expert rank over their mean, layer by layer)\n\n";
+}
+
 std::string traffic_table(const Step& step) {
   std::string text = fmt::format("{:<20}{:<16}{:<16}{:>8}{:>20}\n", "collective", "mesh axes", "op",
                                  "count", "sent per device");
@@ -216,7 +244,8 @@ std::string fix_lines(const Evaluation& evaluation, const std::vector<Fix>& fixe
 std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes) {
   std::string text = headline(evaluation) + "\n";
   if (evaluation.step)
-    text += time_table(*evaluation.step) + "\n" + traffic_table(*evaluation.step) + "\n";
+    text += time_table(*evaluation.step) + "\n" + expert_table(*evaluation.step) +
+            traffic_table(*evaluation.step) + "\n";
   text += memory_table(evaluation) + "\n" + largest(evaluation) + "\n";
   text += listed("assumed", evaluation.assumptions);
   text += listed("not modelled", evaluation.not_modelled);

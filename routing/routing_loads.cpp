@@ -1,6 +1,7 @@
 #include "routing/routing_loads.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "routing/popularity.hpp"
 #include "routing/random.hpp"
@@ -38,13 +39,15 @@ HashTable table_of(const RoutingScenario& scenario, const RoutedLayers& layers) 
 }
 
 // Of every layer that a table of token ids routes: all see one table and one text.
-CountMatrix hash_layer_slots(const RoutingScenario& scenario, const RoutedLayers& layers) {
+CountMatrix hash_layer_slots(const RoutingScenario& scenario, const RoutedLayers& layers,
+                             const HashTable& table, std::span<const double> cumulative,
+                             std::int64_t draw) {
   const DrawShape shape{layers.ranks, layers.tokens_per_rank, layers.top_k};
-  return hashed_slots(cumulative_of(scenario, layers.vocab), table_of(scenario, layers),
-                      layers.experts, shape,
-                      {sub_seed(scenario.law.seed, tokens),
-                       scenario.law.step * layers.ranks * layers.tokens_per_rank},
-                      hash_draw_mode(layers));
+  const std::int64_t texts = scenario.law.step * layers.draws + draw;
+  return hashed_slots(
+      cumulative, table, layers.experts, shape,
+      {sub_seed(scenario.law.seed, tokens), texts * layers.ranks * layers.tokens_per_rank},
+      hash_draw_mode(layers));
 }
 
 CountMatrix traced_slots(const RoutingScenario& scenario, const RoutedLayers& layers,
@@ -70,36 +73,53 @@ CountMatrix traced_slots(const RoutingScenario& scenario, const RoutedLayers& la
 DrawMode top_k_draw_mode(const RoutedLayers& layers) {
   const double draws =
       static_cast<double>(layers.ranks) * static_cast<double>(layers.tokens_per_rank) *
-      static_cast<double>(layers.experts) * static_cast<double>(layers.hashed.size());
+      static_cast<double>(layers.experts) * static_cast<double>(layers.hashed.size()) *
+      static_cast<double>(layers.draws);
   return draws <= static_cast<double>(most_exact_draws) ? DrawMode::exactly : DrawMode::by_counts;
 }
 
 DrawMode hash_draw_mode(const RoutedLayers& layers) {
-  const double draws =
-      static_cast<double>(layers.ranks) * static_cast<double>(layers.tokens_per_rank);
+  const double draws = static_cast<double>(layers.ranks) *
+                       static_cast<double>(layers.tokens_per_rank) *
+                       static_cast<double>(layers.draws);
   return draws <= static_cast<double>(most_exact_tokens) ? DrawMode::exactly : DrawMode::by_counts;
 }
 
 RoutingLoads routing_loads(const RoutingScenario& scenario, const RoutedLayers& layers) {
+  const std::size_t count = layers.hashed.size();
+  const auto draws = static_cast<std::size_t>(layers.draws);
   RoutingLoads loads;
-  CountMatrix hashed;
+  loads.layers.resize(count * draws);
+  const bool traced = scenario.law.kind == RoutingLaw::Kind::trace;
+  const bool any_hashed =
+      std::find(layers.hashed.begin(), layers.hashed.end(), true) != layers.hashed.end();
+  if (any_hashed && !traced && scenario.table.kind != HashTableLaw::Kind::balanced) {
+    const HashTable table = table_of(scenario, layers);
+    const std::vector<double> cumulative = cumulative_of(scenario, layers.vocab);
+    for (std::size_t draw = 0; draw < draws; ++draw) {
+      const CountMatrix slots =
+          hash_layer_slots(scenario, layers, table, cumulative, static_cast<std::int64_t>(draw));
+      for (std::size_t layer = 0; layer < count; ++layer)
+        if (layers.hashed[layer]) loads.layers[draw * count + layer] = slots;
+    }
+  }
   const std::uint64_t seed = scenario.law.seed;
-  const auto step = static_cast<std::uint64_t>(scenario.law.step);
+  const std::uint64_t choice =
+      sub_seed(sub_seed(seed, choices), static_cast<std::uint64_t>(scenario.law.step));
   const DrawShape shape{layers.ranks, layers.tokens_per_rank, layers.top_k};
-  for (std::size_t layer = 0; layer < layers.hashed.size(); ++layer) {
-    CountMatrix& slots = loads.layers.emplace_back();
-    if (scenario.law.kind == RoutingLaw::Kind::trace) {
-      slots = traced_slots(scenario, layers, layer);
-    } else if (layers.hashed[layer]) {
-      if (scenario.table.kind == HashTableLaw::Kind::balanced) continue;
-      if (hashed.counts.empty()) hashed = hash_layer_slots(scenario, layers);
-      slots = hashed;
-    } else if (scenario.law.kind == RoutingLaw::Kind::lognormal) {
+  for (std::size_t layer = 0; layer < count; ++layer) {
+    if (traced) {
+      const CountMatrix slots = traced_slots(scenario, layers, layer);
+      for (std::size_t draw = 0; draw < draws; ++draw) loads.layers[draw * count + layer] = slots;
+    } else if (!layers.hashed[layer] && scenario.law.kind == RoutingLaw::Kind::lognormal) {
       const std::vector<double> weights =
           popularity(layers.experts, scenario.law.sigma,
                      sub_seed(sub_seed(seed, popularities), layer), scenario.law.step);
-      slots = drawn_slots(weights, shape, sub_seed(sub_seed(sub_seed(seed, choices), step), layer),
-                          top_k_draw_mode(layers));
+      for (std::size_t draw = 0; draw < draws; ++draw) {
+        const std::uint64_t own = sub_seed(choice, layer);
+        loads.layers[draw * count + layer] = drawn_slots(
+            weights, shape, draw == 0 ? own : sub_seed(own, draw), top_k_draw_mode(layers));
+      }
     }
   }
   return loads;

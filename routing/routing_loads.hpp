@@ -14,13 +14,15 @@ namespace meshsim {
 struct RoutedLayers {
   std::int64_t ranks = 1;  // P
   std::int64_t experts = 1, top_k = 1, vocab = 1;
-  std::int64_t tokens_per_rank = 0;  // T
+  std::int64_t tokens_per_rank = 0;  // T, of one draw
   std::vector<bool> hashed;          // per MoE layer, in the order of the model
+  std::int64_t draws = 1;            // of every layer in one step: microbatches and token chunks
 };
 
 struct RoutingLoads {
-  // [P, E] each, as RoutedLayers::hashed; every row sums to T k. An empty matrix is a balanced
-  // layer: every expert receives T k P / E slots, which need not be a whole number.
+  // [P, E] each, draw by draw, in each as RoutedLayers::hashed; every row sums to T k. An empty
+  // matrix is a balanced layer: every expert receives T k P / E slots, which need not be a whole
+  // number.
   std::vector<CountMatrix> layers;
 
   bool balanced(std::size_t layer) const { return layers[layer].counts.empty(); }
@@ -33,7 +35,8 @@ inline constexpr std::int64_t most_exact_tokens = std::int64_t{1} << 20;
 DrawMode top_k_draw_mode(const RoutedLayers& layers);
 DrawMode hash_draw_mode(const RoutedLayers& layers);
 
-// A trace of another number of tokens per rank is scaled: the same shares of T k slots.
+// Draws of a layer share its popularities. A trace of another number of tokens per rank is scaled:
+// the same shares of T k slots in every draw.
 RoutingLoads routing_loads(const RoutingScenario& scenario, const RoutedLayers& layers);
 
 }  // namespace meshsim

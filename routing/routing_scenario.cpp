@@ -137,4 +137,61 @@ Parsed<TokenLaw> parse_token_law(std::string_view text) {
       fmt::format("must be uniform, zipf:s=S,q=Q or histogram:FILE (got {})", in_quotes(text)));
 }
 
+namespace {
+
+std::string described(const RoutingLaw& law) {
+  switch (law.kind) {
+    case RoutingLaw::Kind::lognormal:
+      return fmt::format(
+          "experts of log-normal popularity, sigma {}, seed {}, step {}; each token takes distinct "
+          "ones",
+          law.sigma, law.seed, law.step);
+    case RoutingLaw::Kind::trace: return fmt::format("the trace {}, step {}", law.file, law.step);
+    default: return "balanced: every expert receives as many rows";
+  }
+}
+
+std::string described(const HashTableLaw& table) {
+  switch (table.kind) {
+    case HashTableLaw::Kind::zeros:
+      return "a table of zeros sends every slot to expert 0, as in a freshly initialised MaxText "
+             "run";
+    case HashTableLaw::Kind::random: return "a table of random distinct experts";
+    case HashTableLaw::Kind::md5: return "a table of experts from the MD5 digest of the token id";
+    case HashTableLaw::Kind::file: return fmt::format("the table {}", table.file);
+    default: return "balanced: every expert receives as many rows (no --hash-table is given)";
+  }
+}
+
+std::string described(const TokenLaw& tokens) {
+  switch (tokens.kind) {
+    case TokenLaw::Kind::zipf:
+      return fmt::format("token ids of Zipf and Mandelbrot's law, s {}, q {}", tokens.s, tokens.q);
+    case TokenLaw::Kind::histogram:
+      return fmt::format("token ids by the histogram {}", tokens.file);
+    default: return "token ids uniform over the vocabulary";
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> described(const RoutingScenario& scenario,
+                                   const std::vector<bool>& hashed) {
+  const auto layers = std::count(hashed.begin(), hashed.end(), true);
+  if (scenario.law.kind == RoutingLaw::Kind::trace)
+    return {"routing of all layers: " + described(scenario.law)};
+  std::vector<std::string> texts;
+  if (layers < std::ssize(hashed))
+    texts.push_back(fmt::format("routing of {} top-k layers: {}", std::ssize(hashed) - layers,
+                                described(scenario.law)));
+  if (layers > 0) {
+    const bool drawn = scenario.table.kind != HashTableLaw::Kind::balanced &&
+                       scenario.table.kind != HashTableLaw::Kind::zeros;
+    texts.push_back(fmt::format("routing of {} hash layers: {}{}", layers,
+                                described(scenario.table),
+                                drawn ? "; " + described(scenario.tokens) : ""));
+  }
+  return texts;
+}
+
 }  // namespace meshsim

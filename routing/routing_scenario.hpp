@@ -63,4 +63,8 @@ struct RoutingScenario {
   }
 };
 
+// The scenario in sentences; `hashed`: which layers route by token id.
+std::vector<std::string> described(const RoutingScenario& scenario,
+                                   const std::vector<bool>& hashed);
+
 }  // namespace meshsim

@@ -12,7 +12,7 @@ namespace {
 
 class Unrolling {
  public:
-  explicit Unrolling(std::int64_t cap) : cap_(cap) {}
+  Unrolling(std::int64_t cap, std::int32_t offset) : cap_(cap), offset_(offset) {}
 
   ActivityGraph run(const ProgramNode& root) {
     Ends ends;
@@ -67,23 +67,36 @@ class Unrolling {
     waiting_.resize(first_waiting);
   }
 
+  // The entry of a leaf of the tree, the `at`-th, in the repeat that is unrolled.
+  std::int32_t entry(const Leaf& leaf, std::int32_t at) {
+    const bool first = at == static_cast<std::int32_t>(entries_.size());
+    if (first) entries_.push_back(-1);
+    std::int32_t& known = entries_[static_cast<std::size_t>(at)];
+    const std::int32_t exchange = leaf.routed.exchange < 0 ? -1 : leaf.routed.exchange + offset_;
+    if (known < 0 || graph_.exchanges[static_cast<std::size_t>(known)] != exchange) {
+      known = static_cast<std::int32_t>(graph_.leaves.size());
+      graph_.leaves.push_back(&leaf);
+      graph_.exchanges.push_back(exchange);
+    }
+    return known;
+  }
+
   // `leaf` counts the leaves of the tree up to `node`, and then those in it.
   void unroll(const ProgramNode& node, Ends& ends, std::int32_t& leaf) {
     switch (node.kind) {
-      case ProgramNode::Kind::leaf:
-        if (leaf == static_cast<std::int32_t>(graph_.leaves.size()))
-          graph_.leaves.push_back(&node.leaf);
-        add(leaf++, ends);
-        return;
+      case ProgramNode::Kind::leaf: add(entry(node.leaf, leaf++), ends); return;
       case ProgramNode::Kind::sequence:
         for (const ProgramNode& child : node.children) unroll(child, ends, leaf);
         return;
       case ProgramNode::Kind::repeat: {
         const std::int32_t first = leaf;
+        const std::int32_t offset = offset_;
         for (std::int64_t i = 0; i < node.times; ++i) {
           leaf = first;
           unroll(node.children.front(), ends, leaf);
+          offset_ += node.exchange_stride;
         }
+        offset_ = offset;
         return;
       }
       case ProgramNode::Kind::parallel: {
@@ -120,15 +133,18 @@ class Unrolling {
   }
 
   std::int64_t cap_;
+  std::int32_t offset_;  // of the exchanges in the repeat that is unrolled
   ActivityGraph graph_;
+  std::vector<std::int32_t> entries_;  // of the tree's leaves: the last one of each
   std::vector<Edge> edges_;  // those of an activity's successors in the order of their making
   std::vector<ActivityId> marked_, waiting_;  // of the Parallels that are not complete yet
 };
 
 }  // namespace
 
-ActivityGraph activity_graph(const ProgramNode& root, std::int64_t cap) {
-  return Unrolling(cap).run(root);
+ActivityGraph activity_graph(const ProgramNode& root, std::int64_t cap,
+                             std::int32_t exchange_offset) {
+  return Unrolling(cap, exchange_offset).run(root);
 }
 
 }  // namespace meshsim

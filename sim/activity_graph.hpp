@@ -23,7 +23,10 @@ struct ActivityGraph {
     std::int32_t predecessors = 0;  // how many
   };
 
-  std::vector<const Leaf*> leaves;  // of the tree, each once, however often it runs
+  // Of the tree, each once, however often it runs; one whose routing differs from run to run, once
+  // for each exchange that it belongs to.
+  std::vector<const Leaf*> leaves;
+  std::vector<std::int32_t> exchanges;  // of each: index into StepProgram::loads, or -1
   std::vector<Activity> activities;
   // Those of activity i: successors[first_successor[i]] up to first_successor[i + 1].
   std::vector<std::int32_t> first_successor;
@@ -36,7 +39,9 @@ struct ActivityGraph {
   }
 };
 
-// Throws Error(resource_limit) beyond `cap` activities.
-ActivityGraph activity_graph(const ProgramNode& root, std::int64_t cap);
+// `exchange_offset`: how much further the exchanges of all leaves are than they say. Throws
+// Error(resource_limit) beyond `cap` activities.
+ActivityGraph activity_graph(const ProgramNode& root, std::int64_t cap,
+                             std::int32_t exchange_offset = 0);
 
 }  // namespace meshsim

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cost_models/machine.hpp"
+#include "program/expert_loads.hpp"
 #include "sim/closed_form.hpp"
 #include "sim/event_engine.hpp"
 
@@ -33,10 +34,29 @@ void add_time(const Plan& plan, Fidelity fidelity, Step& step) {
   step.timeline = fidelity == Fidelity::event ? simulate_events(step.program, machine)
                                               : closed_form(step.program, machine);
   step.traffic = traffic(step.program);
+  step.experts = expert_layers(step.program, step.timeline);
   const double time = seconds(step.timeline.total);
   step.mfu =
       static_cast<double>(step.program.model_flops.value()) / (machine.matmul_peak.value() * time);
   step.tokens_per_s_per_device = static_cast<double>(step.program.tokens) / time;
+}
+
+// How tokens are taken to be routed.
+std::vector<std::string> described(const RoutingScenario& routing, const StepProgram& program) {
+  std::vector<std::string> texts;
+  const auto dropped = static_cast<double>(program.dropped_slots);
+  if (!program.loads) {
+    texts.emplace_back("balanced routing: every expert receives as many rows");
+  } else {
+    texts = described(routing, program.loads->hashed);
+    texts.emplace_back(
+        "every expert-parallel group routes alike; between two exchanges its devices wait for the "
+        "one with most rows");
+  }
+  if (program.dropped_slots > 0)
+    texts.push_back(fmt::format("{:.3g} % of the slots find no place in their buffers: dropped",
+                                100 * dropped / static_cast<double>(program.routed_slots)));
+  return texts;
 }
 
 void add_assumptions(Evaluation& result) {
@@ -72,7 +92,8 @@ void add_assumptions(Evaluation& result) {
                                              one.value, one.unit, one.low, one.high, known.meaning,
                                              one.source));
   }
-  result.assumptions.emplace_back("balanced routing: every expert receives as many rows");
+  for (std::string& text : described(plan.routing, result.step->program))
+    result.assumptions.push_back(std::move(text));
   const std::vector<std::string>& lowering = result.step->program.assumptions;
   result.assumptions.insert(result.assumptions.end(), lowering.begin(), lowering.end());
 }
@@ -87,7 +108,13 @@ void add_not_modelled(Evaluation& result) {
   }
   result.not_modelled.emplace_back(
       "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
-  result.not_modelled.emplace_back("routing imbalance");
+  if (result.step->program.loads)
+    result.not_modelled.emplace_back("expert-parallel groups that route differently");
+  if (!result.step->program.loads && !result.plan->routing.balanced())
+    result.not_modelled.emplace_back(
+        result.plan->mesh.size("stage") > 1
+            ? "unbalanced routing in a pipeline: every expert receives as many rows"
+            : "slots that unbalanced routing drops where experts have a fixed number of places");
   const Training& training = result.plan->training;
   if (training.parameters_on_host)
     result.not_modelled.emplace_back("PCIe transfers of parameters that rest on the host");

@@ -8,6 +8,7 @@
 #include "plans/state.hpp"
 #include "program/live_memory.hpp"
 #include "program/lower.hpp"
+#include "sim/expert_layers.hpp"
 #include "sim/timeline.hpp"
 #include "sim/traffic.hpp"
 #include "topologies/prediction_interval.hpp"
@@ -27,7 +28,8 @@ struct Step {
   MemoryPeak memory;
   Timeline timeline;
   std::vector<CollectiveTraffic> traffic;
-  double mfu = 0;  // model FLOPs over peak FLOPs of the step
+  std::vector<ExpertLayer> experts;  // empty: routing is balanced
+  double mfu = 0;                    // model FLOPs over peak FLOPs of the step
   double tokens_per_s_per_device = 0;
 };
 

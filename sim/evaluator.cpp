@@ -105,6 +105,8 @@ class Evaluator::Memory {
   }
 
   Answer evaluate(const Plan& plan) {
+    // Loads differ from layer to layer: little would be shared.
+    if (!plan.routing.balanced()) return answer_of(meshsim::evaluate(plan, fidelity_));
     if (times_.size() > most_block_times) times_.clear();
     values_.look_at(plan.config);
     const PlanIdentity identity = identities_.of(plan);

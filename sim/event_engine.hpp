@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "cost_models/price.hpp"
+#include "cost_models/routed_prices.hpp"
 #include "sim/timeline.hpp"
 
 namespace meshsim {
@@ -20,6 +20,9 @@ inline constexpr std::int64_t default_event_cap = 20'000'000;
 // resource_limit beyond `event_cap` activities.
 Timeline simulate_events(const ProgramNode& node, const Machine& machine,
                          std::int64_t event_cap = default_event_cap);
+// With leaves whose exchanges are `exchange_offset` further than they say.
+Timeline simulate_events(const ProgramNode& node, RoutedPrices& prices,
+                         std::int32_t exchange_offset, std::int64_t event_cap = default_event_cap);
 Timeline simulate_events(const StepProgram& program, const Machine& machine,
                          std::int64_t event_cap = default_event_cap);
 

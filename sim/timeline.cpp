@@ -1,6 +1,7 @@
 #include "sim/timeline.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <tuple>
 #include <utility>
 
@@ -29,19 +30,27 @@ void TimeParts::add(const TimePart& part, std::int64_t times) {
   parts_.push_back({part.layer_kind, part.pass, part.cause, part.time * times});
 }
 
-void TimeParts::add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
-                          std::int64_t times) {
+Picoseconds TimeParts::add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
+                                 std::int64_t times) {
   if (leaf.idle) {
     add({leaf.layer_kind, leaf.pass, "bubble", time}, times);
-    return;
+    return {};
+  }
+  Picoseconds waited;
+  if (price.imbalance.value() > 0) {
+    const double share = price.imbalance / price.duration;
+    waited = Picoseconds(std::llround(share * static_cast<double>(time.value())));
+    add({leaf.layer_kind, leaf.pass, "imbalance", waited}, times);
+    time = time - waited;
   }
   if (!std::holds_alternative<Compute>(leaf.work)) {
     add({leaf.layer_kind, leaf.pass, transfer_cause(leaf), time}, times);
-    return;
+    return waited;
   }
   split_core_time(price, time, [&](std::size_t cause, Picoseconds part) {
     add({leaf.layer_kind, leaf.pass, std::string(core_cause_name(cause)), part}, times);
   });
+  return waited;
 }
 
 std::vector<TimePart> TimeParts::take() {

@@ -17,6 +17,8 @@ namespace meshsim {
 //
 //   compute .. scatter_add  an operation ran on the TensorCore: one cause for each CoreCause
 //   memory_bound            it ran longer than the TensorCore needed: HBM bound it
+//   imbalance               of either: waiting for the rank whose experts have most rows, or for
+//                           its links
 //   contention              it ran slower than alone: transfers beside it used HBM as well
 //   exposed:AXES            nothing ran on the TensorCore while a collective over these axes did
 //   exposed:host            the same, for a copy to or from the host
@@ -37,6 +39,8 @@ struct Timeline {
   Picoseconds total;
   std::vector<TimePart> parts;  // sorted; their times sum to `total` exactly
   std::vector<Interval> intervals;
+  // Of the parts with cause "imbalance": the time of each exchange of StepProgram::loads.
+  std::vector<Picoseconds> imbalance;
 };
 
 // Nothing runs on the TensorCore while this transfer does: "exposed:" and over what.
@@ -46,7 +50,7 @@ std::string transfer_cause(const Leaf& leaf);
 // causes as CoreCause, and core_cause_count for memory_bound. They sum to `time`.
 template <class Give>
 void split_core_time(const Price& price, Picoseconds time, Give&& give) {
-  const auto duration = static_cast<double>(price.duration.value());
+  const auto duration = static_cast<double>((price.duration - price.imbalance).value());
   double passed = 0;
   Picoseconds given;
   for (std::size_t i = 0; i < core_cause_count && duration > 0; ++i) {
@@ -66,8 +70,9 @@ std::string_view core_cause_name(std::size_t cause);
 class TimeParts {
  public:
   void add(const TimePart& part, std::int64_t times = 1);
-  // `time` of `leaf` as it goes alone, by its causes.
-  void add_alone(const Leaf& leaf, const Price& price, Picoseconds time, std::int64_t times = 1);
+  // `time` of `leaf` as it goes alone, by its causes. Returns how much of it is imbalance.
+  Picoseconds add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
+                        std::int64_t times = 1);
   std::vector<TimePart> take();
 
  private:

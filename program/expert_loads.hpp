@@ -1,0 +1,38 @@
+// The loads of every exchange of a step: what the plan's routing scenario gives to each MoE layer,
+// in each microbatch and each share of the tokens.
+//
+//   exchange = (microbatch x MoE layers + layer) x parts + part
+//
+// All expert-parallel groups of the plan are taken to route alike.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "plans/plan.hpp"
+#include "program/layer_template.hpp"
+#include "routing/exchange_load.hpp"
+
+namespace meshsim {
+
+struct ExpertLoads {
+  struct One {
+    bool balanced = true;  // then `load` is empty
+    ExchangeLoad load;
+  };
+  std::int64_t microbatches = 1;
+  std::int64_t parts = 1;
+  std::vector<bool> hashed;        // per MoE layer, in the order of the model
+  std::vector<std::size_t> layer;  // the decoder layer that it is; beyond them, prediction blocks
+  std::vector<One> exchanges;
+
+  std::size_t layer_of(std::size_t exchange) const {
+    return exchange / static_cast<std::size_t>(parts) % hashed.size();
+  }
+};
+
+// `exchange` is that of the plan's MoE layers. Null if the plan's routing is balanced.
+std::shared_ptr<const ExpertLoads> expert_loads(const Plan& plan, const Exchange& exchange);
+
+}  // namespace meshsim

@@ -1,0 +1,229 @@
+// Unbalanced routing: who waits for whom, layer by layer, in both engines.
+#include <catch2/catch.hpp>
+#include <memory>
+#include <numeric>
+
+#include "program/expert_loads.hpp"
+#include "sim/closed_form.hpp"
+#include "sim/evaluation.hpp"
+#include "sim/event_engine.hpp"
+#include "tests/program/jobs.hpp"
+#include "tests/sim/toy_programs.hpp"
+
+using namespace meshsim;
+using namespace meshsim::testing;
+
+namespace {
+
+// Two ranks with one expert each; `mine` slots of either rank go to expert 0, `theirs` to expert 1.
+CountMatrix two_ranks(std::int64_t mine, std::int64_t theirs) {
+  CountMatrix slots(2, 2);
+  slots.counts = {mine, theirs, mine, theirs};
+  return slots;
+}
+
+std::shared_ptr<ExpertLoads> loads_of(const std::vector<CountMatrix>& layers) {
+  auto loads = std::make_shared<ExpertLoads>();
+  for (const CountMatrix& slots : layers) {
+    loads->hashed.push_back(false);
+    loads->layer.push_back(loads->layer.size());
+    loads->exchanges.push_back({false, exchange_load(slots, -1, Cut::by_source)});
+  }
+  return loads;
+}
+
+// A product of 128 routed rows in tiles of 8 on the toy machine: 16 tile times.
+ProgramNode routed_work(std::int32_t exchange) {
+  Compute compute;
+  compute.kind = OpKind::grouped_matmul;
+  compute.matmuls = {{1, 128, 128, 128}};
+  compute.tile = {8, 128, 128};
+  compute.model_flops = FlopCount(16 * tile_time);
+  Leaf leaf;
+  leaf.name = "gmm";
+  leaf.layer_kind = "moe";
+  leaf.work = compute;
+  leaf.routed = {exchange, 128, Bytes(0), true};
+  return leaf_node(std::move(leaf));
+}
+
+Picoseconds cause(const Timeline& timeline, const std::string& name) {
+  Picoseconds sum;
+  for (const TimePart& part : timeline.parts) {
+    if (part.cause == name) sum += part.time;
+  }
+  return sum;
+}
+
+Picoseconds all_parts(const Timeline& timeline) {
+  Picoseconds sum;
+  for (const TimePart& part : timeline.parts) sum += part.time;
+  return sum;
+}
+
+Plan routed_plan(const std::string& model, const std::string& slice, const Words& more,
+                 const std::map<std::string, std::string>& own) {
+  PlanRequest r = request(job(model, slice, more));
+  for (const auto& [key, value] : own) {
+    Node node;
+    node.kind = Node::Kind::scalar;
+    node.text = value;
+    r.own[key] = node;
+  }
+  return make_plan(r);
+}
+
+Plan qwen(const std::map<std::string, std::string>& own, Words more = {}) {
+  Words words{"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1"};
+  words.insert(words.end(), more.begin(), more.end());
+  return routed_plan("qwen3-30b-a3b", "v5p-32", words, own);
+}
+
+}  // namespace
+
+TEST_CASE("the time of a step is the sum of its layers' slowest ranks", "[sim][imbalance]") {
+  // 128 rows a rank in the mean. Layer 0 gives rank 0 192 rows, layer 1 gives them to rank 1:
+  // either layer takes 24 tiles, though over both no rank has more than the mean of 32.
+  StepProgram program = program_of(repeat(2, routed_work(0), 1));
+  program.loads = loads_of({two_ranks(96, 32), two_ranks(32, 96)});
+  const Machine machine = toy_machine();
+  for (const Timeline& timeline :
+       {closed_form(program, machine), simulate_events(program, machine)}) {
+    CHECK(timeline.total == Picoseconds(2 * 24 * tile_time));
+    CHECK(cause(timeline, "compute") == Picoseconds(2 * 16 * tile_time));
+    CHECK(cause(timeline, "imbalance") == Picoseconds(2 * 8 * tile_time));
+    CHECK(timeline.imbalance == std::vector<Picoseconds>(2, Picoseconds(8 * tile_time)));
+  }
+}
+
+TEST_CASE("a backward pass meets the exchanges in reverse", "[sim][imbalance]") {
+  // Layers 0, 1, 2 with 128, 160 and 192 rows at the most; from the last to the first.
+  StepProgram program = program_of(repeat(3, routed_work(2), -1));
+  program.loads = loads_of({two_ranks(64, 64), two_ranks(80, 48), two_ranks(96, 32)});
+  const Machine machine = toy_machine();
+  const Timeline closed = closed_form(program, machine);
+  CHECK(closed.total == Picoseconds((16 + 20 + 24) * tile_time));
+  CHECK(closed.imbalance == std::vector<Picoseconds>{Picoseconds(0), Picoseconds(4 * tile_time),
+                                                     Picoseconds(8 * tile_time)});
+  CHECK(simulate_events(program, machine).total == closed.total);
+}
+
+TEST_CASE("what a transfer hides is not paid twice", "[sim][imbalance]") {
+  // The busiest rank's 24 tiles (6.3 us) run beside a gather of 5.1 us, longer than 16 and less
+  // than 24: the step is as long as the straggler.
+  StepProgram program = program_of(parallel(routed_work(0), {gather(13'600'000)}));
+  program.loads = loads_of({two_ranks(96, 32)});
+  Machine machine = toy_machine();
+  machine.hbm = BytesPerSecond(infinite);
+  const Timeline timeline = closed_form(program, machine);
+  CHECK(timeline.total == Picoseconds(24 * tile_time));
+  CHECK(timeline.total == simulate_events(program, machine).total);
+}
+
+TEST_CASE("loads that are equal cost nothing", "[sim][imbalance]") {
+  // Qwen3-30B-A3B: 48 layers of 128 experts, k = 8; T = 2048 tokens on each of 4 ranks: T k / E =
+  // 128 slots of each rank for each expert.
+  auto trace = std::make_shared<RoutingTrace>();
+  trace->model = "qwen3-30b-a3b";
+  trace->ranks = 4, trace->experts = 128, trace->top_k = 8, trace->layers = 48;
+  trace->tokens_per_rank = 2048;
+  CountMatrix equal(4, 128);
+  for (std::int64_t& count : equal.counts) count = 128;
+  for (std::int64_t layer = 0; layer < 48; ++layer) trace->add(layer, 0, equal);
+  for (const Words& words :
+       {Words{}, Words{"use_ring_of_experts=true"}, Words{"use_ragged_sort=true"},
+        Words{"use_ring_of_experts=true", "num_moe_token_chunks=4"}}) {
+    const Plan balanced = qwen({}, words);
+    Plan traced = qwen({}, words);
+    traced.routing.law.kind = RoutingLaw::Kind::trace;
+    traced.routing.trace = trace;
+    for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
+      const Evaluation a = evaluate(balanced, fidelity);
+      const Evaluation b = evaluate(traced, fidelity);
+      CHECK(a.step->timeline.total == b.step->timeline.total);
+      CHECK(a.peak() == b.peak());
+      CHECK(cause(b.step->timeline, "imbalance") == Picoseconds(0));
+      REQUIRE(b.step->experts.size() == 48);
+      CHECK(b.step->experts.front().skew == 1);
+    }
+  }
+}
+
+TEST_CASE("more skew is never faster; the engines agree; nothing is left over",
+          "[sim][imbalance]") {
+  for (const Words& words : {Words{"use_ragged_sort=true"}, Words{"use_ring_of_experts=true"},
+                             Words{"use_ring_of_experts=true", "num_moe_token_chunks=4"}}) {
+    Picoseconds last = evaluate(qwen({}, words), Fidelity::closed_form).step->timeline.total;
+    for (const char* sigma : {"0", "0.2", "0.45", "0.7", "1"}) {
+      const Plan plan = qwen({{"routing", std::string("lognormal:seed=3,sigma=") + sigma}}, words);
+      const Timeline closed = evaluate(plan, Fidelity::closed_form).step->timeline;
+      const Timeline events = evaluate(plan, Fidelity::event).step->timeline;
+      INFO(sigma);
+      CHECK(closed.total >= last);
+      last = closed.total;
+      CHECK(all_parts(closed) == closed.total);
+      CHECK(all_parts(events) == events.total);
+      const Picoseconds cost = cause(closed, "imbalance");
+      CHECK(std::accumulate(closed.imbalance.begin(), closed.imbalance.end(), Picoseconds()) ==
+            cost);
+      // They part by the rounding of picoseconds alone.
+      CHECK(events.total / closed.total == Approx(1).epsilon(1e-6));
+      CHECK(cause(events, "imbalance") / cost == Approx(1).epsilon(1e-3));
+    }
+  }
+}
+
+TEST_CASE("a table of zeros: the hash layers of a fresh DeepSeek-V4 run", "[sim][imbalance]") {
+  const Words words{"ici_expert_parallelism=8", "ici_fsdp_parallelism=-1", "use_ragged_sort=true"};
+  const Plan plan = routed_plan("deepseek4-284b", "v5p-512", words, {{"hash_table", "zeros"}});
+  const Evaluation evaluation = evaluate(plan, Fidelity::closed_form);
+  REQUIRE(evaluation.step);
+  REQUIRE(evaluation.step->experts.size() == 43);
+  Picoseconds cost;
+  for (const ExpertLayer& layer : evaluation.step->experts) {
+    CHECK(layer.hashed == (layer.layer < 3));
+    // Every slot of the group of 8 ranks to rank 0, others as balanced.
+    CHECK(layer.skew == (layer.hashed ? 8 : 1));
+    if (!layer.hashed) CHECK(layer.imbalance == Picoseconds(0));
+    cost += layer.imbalance;
+  }
+  CHECK(cost > Picoseconds(0));
+  for (const TimePart& part : evaluation.step->timeline.parts) {
+    if (part.cause == "imbalance") CHECK(part.layer_kind.find("hash") != std::string::npos);
+  }
+  // E / k = 42.7 > P = 8: the buffers hold what 8 ranks send, and nothing is dropped.
+  CHECK(evaluation.step->program.dropped_slots == 0);
+  const auto& texts = evaluation.assumptions;
+  CHECK(std::any_of(texts.begin(), texts.end(), [](const std::string& text) {
+    return text.find("zeros sends every slot to expert 0") != std::string::npos;
+  }));
+}
+
+TEST_CASE("buffers of a factor drop what does not fit", "[sim][imbalance]") {
+  // Balanced: n f rows of n find a place.
+  const Words half{"use_ragged_sort=true", "ragged_buffer_factor=0.5"};
+  const Evaluation balanced = evaluate(qwen({}, half), Fidelity::closed_form);
+  CHECK(balanced.step->program.dropped_slots * 2 == balanced.step->program.routed_slots);
+  // Unbalanced: what the busiest ranks want beyond f times the mean.
+  const std::map<std::string, std::string> skewed{{"routing", "lognormal:sigma=1,seed=1"}};
+  const Evaluation wide = evaluate(
+      qwen(skewed, {"use_ragged_sort=true", "ragged_buffer_factor=1.1"}), Fidelity::closed_form);
+  const Evaluation dropless =
+      evaluate(qwen(skewed, {"use_ragged_sort=true"}), Fidelity::closed_form);
+  std::int64_t dropped = 0;
+  for (std::size_t i = 0; i < 48; ++i) {
+    const ExpertLayer& cut = wide.step->experts[i];
+    const ExpertLayer& whole = dropless.step->experts[i];
+    const std::int64_t buffer = 2048 * 8 * 11 / 10;
+    CHECK(whole.dropped == 0);
+    CHECK(cut.skew == whole.skew);
+    CHECK(cut.most_rows == std::min(whole.most_rows, buffer));
+    if (whole.most_rows > buffer) CHECK(cut.dropped >= whole.most_rows - buffer);
+    dropped += cut.dropped;
+  }
+  CHECK(dropped > 0);
+  CHECK(wide.step->program.dropped_slots == dropped);
+  CHECK(dropless.step->program.dropped_slots == 0);
+  CHECK(wide.step->timeline.total < dropless.step->timeline.total);
+  CHECK(wide.peak() < dropless.peak());
+}
