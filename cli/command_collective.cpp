@@ -10,6 +10,7 @@
 #include "cli/output_options.hpp"
 #include "inputs/source.hpp"
 #include "reports/collective_report.hpp"
+#include "routing/traffic_file.hpp"
 #include "topologies/slice.hpp"
 #include "units/parse.hpp"
 
@@ -18,7 +19,7 @@ namespace {
 
 // As given; empty: not given.
 struct CollectiveOptions {
-  std::string topology, chip = "v5p", slices, axes, op, bytes, matrix, flows, chunks, shift;
+  std::string topology, chip = "v5p", slices, axes, op, bytes, matrix, of, flows, chunks, shift;
   std::string link_bandwidth, latency, dcn_bandwidth, dcn_latency;
   std::string directions, wraparound, ties, tolerance;
 };
@@ -180,6 +181,26 @@ NetworkSpeed speed_of(const CollectiveOptions& options, const Chip& chip, std::i
   return speed;
 }
 
+// Of a matrix, or of the traffic of a validation run: rank r is the r-th chip of the group.
+ByteMatrix matrix_of(const CollectiveOptions& options, std::int64_t members) {
+  const Source source = read_source(options.matrix);
+  if (!is_traffic(source.text)) {
+    if (!options.of.empty()) refuse("--of", "is for files of traffic/1");
+    return parse_byte_matrix(source, members);
+  }
+  TrafficChoice choice;
+  if (!options.of.empty()) {
+    const Parsed<TrafficChoice> parsed = parse_traffic_choice(options.of);
+    if (!parsed) refuse("--of", parsed.why());
+    choice = parsed.value();
+  }
+  const TrafficFile file = parse_traffic(source);
+  if (file.ranks != members)
+    refuse("--matrix", fmt::format("{} is of {} ranks, the group has {} chips", options.matrix,
+                                   file.ranks, members));
+  return {members, chosen_bytes(file, choice).counts};
+}
+
 CollectiveView view_of_collective(const CollectiveOptions& options) {
   const auto missing = [](const char* flag) {
     throw Error(ErrorKind::usage, fmt::format("{} is missing", flag),
@@ -192,6 +213,7 @@ CollectiveView view_of_collective(const CollectiveOptions& options) {
     throw Error(ErrorKind::usage, "--bytes and --matrix exclude each other");
   CollectiveRequest request;
   request.op = collective_op(options.op);
+  if (!options.of.empty() && options.matrix.empty()) missing("--matrix (for --of)");
   if (!options.matrix.empty() && request.op != CollectiveOp::all_to_all)
     refuse("--matrix", "is for --op all-to-all");
   const bool by_flows = request.op == CollectiveOp::all_to_all && !options.tolerance.empty();
@@ -221,7 +243,7 @@ CollectiveView view_of_collective(const CollectiveOptions& options) {
           "--tolerance batches nothing here: all transfers of a step end at once");
     }
   } else {
-    const ByteMatrix matrix = parse_byte_matrix(read_source(options.matrix), members(request));
+    const ByteMatrix matrix = matrix_of(options, members(request));
     std::int64_t sum = 0;  // parse_byte_matrix has checked that it fits
     for (const std::int64_t bytes : matrix.bytes) sum += bytes;
     request.bytes = Bytes(sum);
@@ -244,6 +266,7 @@ CollectiveView view_of_flows(const CollectiveOptions& options) {
                                     {&options.op, "--op"},
                                     {&options.bytes, "--bytes"},
                                     {&options.matrix, "--matrix"},
+                                    {&options.of, "--of"},
                                     {&options.axes, "--axes"},
                                     {&options.chunks, "--chunks"},
                                     {&options.slices, "--slices"},
@@ -309,7 +332,9 @@ void add_collective(CLI::App& app, int& result) {
       "gathered output; input of a reduction; a chip's payload of the others", "N");
   add("--axes", options->axes, "axes of the groups (all); 2:4 = groups of 4 along axis 2",
       "A[:N[:STRIDE]],..");
-  add("--matrix", options->matrix, "bytes from chip (row) to chip, JSON or CSV", "FILE");
+  add("--matrix", options->matrix, "bytes from chip (row) to chip, JSON or CSV; or traffic/1",
+      "FILE");
+  add("--of", options->of, "of traffic/1: dispatch,layer=0,step=0 (all)", "WHICH");
   add("--flows", options->flows, "flows of schema flow-crosscheck/1", "FILE");
   add("--tolerance", options->tolerance,
       "all-to-all: flow by flow; ends batched within T (0: exact)", "T");

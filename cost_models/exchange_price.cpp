@@ -87,6 +87,11 @@ double over_mean(const std::vector<double>& leaving, const std::vector<double>& 
   return most * static_cast<double>(leaving.size()) / sum;
 }
 
+// Of the busiest axis.
+double on_links(const ResourceTimes& times) {
+  return *std::max_element(times.begin() + ici_0, times.begin() + ici_3 + 1);
+}
+
 }  // namespace
 
 ExchangeTraffic exchange_traffic(const CountMatrix& sent, std::span<const PhysicalPart> parts,
@@ -136,6 +141,11 @@ Price price(const Collective& work, const ExchangeTraffic& traffic, double slot_
     const double slots = traffic.links[d] * static_cast<double>(parts[d].stride);
     times[ici_0 + parts[d].axis] += slots * slot_bytes / machine.ici_link.value() * 1e12;
   }
+  // Whoever moves it is held for as long as its links are.
+  const double equal = on_links(balanced.times);
+  const double longer = equal > 0 ? on_links(times) / equal : 1;
+  for (const Resource mover : {tensor_core, sparse_core})
+    times[mover] = balanced.times[mover] * longer;
   return priced(times, balanced.latency);
 }
 

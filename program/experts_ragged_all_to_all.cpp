@@ -22,7 +22,8 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   build.activation("sent", n, D);
   moved_activation(build, "received", counts, D);
   moved_activation(build, "rows_in", counts, D);
-  build.activation("shard_counts", 1, P, DType::int32);
+  // All of M is needed for the offsets: every device contributes its row.
+  build.activation("shard_counts", P, P, DType::int32);
   build.activation("expert_counts", 1, P * moe.experts, DType::int32);
 
   build.stage("permute");
@@ -31,7 +32,7 @@ void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::
   build.stage("dispatch");
   if (moe.shared_width > 0) build_shared(build, moe, input);
   build.forward_beside(build.collective("shard_counts", CollectiveKind::all_gather, axes,
-                                        Bytes(4 * P), {"routing"}, {"shard_counts"}));
+                                        Bytes(4 * P * P), {"routing"}, {"shard_counts"}));
   build.forward_beside(
       build.exchange("dispatch", true, sent, rows, {"sent", "shard_counts"}, {"received"}));
   build.forward_beside(build.collective("expert_counts", CollectiveKind::all_gather, axes,

@@ -71,7 +71,8 @@ Json collectives_json(const Step& step) {
                            {"op", name(one.kind)},
                            {"count", one.count},
                            {"payload_bytes", one.payload.value()},
-                           {"bytes_per_device", one.sent.value()}});
+                           {"bytes_per_device", one.sent.value()},
+                           {"bytes_per_group", one.sent_by_group.value()}});
   }
   return collectives;
 }

@@ -7,32 +7,10 @@
 #include <tuple>
 
 #include "inputs/fields.hpp"
-#include "inputs/json.hpp"
+#include "routing/json_lines.hpp"
 
 namespace meshsim {
 namespace {
-
-// One line as a document; its faults name the line of the file.
-template <class Read>
-void read_line(const Source& source, std::string_view text, int line, Read read) {
-  try {
-    const Node node = parse_json({source.name, std::string(text)});
-    Diagnostics faults;
-    Fields fields(node, "", faults);
-    read(fields);
-    fields.finish();
-    faults.throw_if_any();
-  } catch (const Error& error) {
-    std::vector<Diagnostic> moved = error.diagnostics();
-    for (Diagnostic& each : moved) each.where.line = line;
-    throw Error(error.kind(), std::move(moved));
-  }
-}
-
-[[noreturn]] void refuse(const Source& source, int line, std::string what) {
-  throw Error(ErrorKind::invalid_input,
-              Diagnostic{{source.name, line, 1}, {}, std::move(what), {}});
-}
 
 void read_head(Fields& fields, RoutingTrace& trace) {
   const std::vector<std::string> schemas{"routing-trace/1"};
@@ -66,10 +44,11 @@ void check_sums(const Source& source, const RoutingTrace& trace) {
         const auto found = sums.find({l, s, p});
         const std::int64_t slots = found == sums.end() ? 0 : found->second;
         if (slots != expected)
-          refuse(source, 0,
-                 fmt::format("layer {}, step {}, src {}: slots must sum to tokens_per_rank x top_k "
-                             "= {} (got {})",
-                             l, s, p, expected, slots));
+          refuse_line(
+              source, 0,
+              fmt::format("layer {}, step {}, src {}: slots must sum to tokens_per_rank x top_k "
+                          "= {} (got {})",
+                          l, s, p, expected, slots));
       }
 }
 
@@ -104,26 +83,20 @@ std::string routing_trace_text(const RoutingTrace& trace) {
 }
 
 RoutingTrace parse_routing_trace(const Source& source) {
-  check_text(source);
   RoutingTrace trace;
-  const std::string_view text = source.text;
-  int line = 1;
-  for (std::size_t start = 0; start < text.size(); ++line) {
-    const std::size_t end = std::min(text.find('\n', start), text.size());
-    const std::string_view content = text.substr(start, end - start);
-    start = end + 1;
-    if (line == 1) {
-      read_line(source, content, line, [&](Fields& fields) { read_head(fields, trace); });
-      check_name(trace.model, "model");
-      continue;
-    }
-    read_line(source, content, line,
-              [&](Fields& fields) { trace.rows.push_back(read_row(fields, trace)); });
-    const std::size_t count = trace.rows.size();
-    if (count > 1 && !(place(trace.rows[count - 2]) < place(trace.rows[count - 1])))
-      refuse(source, line, "rows must ascend by (layer, step, src, expert), each given once");
-  }
-  if (line == 1) refuse(source, 1, "is empty; a routing trace starts with its head");
+  for_each_json_line(
+      source,
+      [&](Fields& fields) {
+        read_head(fields, trace);
+        check_name(trace.model, "model");
+      },
+      [&](Fields& fields, int line) {
+        trace.rows.push_back(read_row(fields, trace));
+        const std::size_t count = trace.rows.size();
+        if (count > 1 && !(place(trace.rows[count - 2]) < place(trace.rows[count - 1])))
+          refuse_line(source, line,
+                      "rows must ascend by (layer, step, src, expert), each given once");
+      });
   check_sums(source, trace);
   return trace;
 }

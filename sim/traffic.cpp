@@ -4,24 +4,78 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "program/expert_loads.hpp"
+#include "units/checked.hpp"
 
 namespace meshsim {
 
-std::vector<CollectiveTraffic> traffic(const StepProgram& program) {
-  std::vector<CollectiveTraffic> all;
-  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
+namespace {
+
+class Sending {
+ public:
+  explicit Sending(const ExpertLoads* loads) : loads_(loads) {}
+
+  // `offset`: how much further the exchanges in `node` are than its leaves say.
+  void add(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
+    if (node.kind == ProgramNode::Kind::leaf) {
+      add(node.leaf, times, offset);
+    } else if (node.kind == ProgramNode::Kind::repeat && node.exchange_stride != 0) {
+      for (std::int64_t i = 0; i < node.times; ++i)
+        add(node.children.front(), times,
+            offset + static_cast<std::int32_t>(i) * node.exchange_stride);
+    } else {
+      const bool repeats = node.kind == ProgramNode::Kind::repeat;
+      for (const ProgramNode& child : node.children)
+        add(child, repeats ? times * node.times : times, offset);
+    }
+  }
+
+  std::vector<CollectiveTraffic> take() { return std::move(all_); }
+
+ private:
+  void add(const Leaf& leaf, std::int64_t times, std::int32_t offset) {
     const auto* work = std::get_if<Collective>(&leaf.work);
     if (work == nullptr) return;
-    const std::string axes = fmt::format("{}", fmt::join(work->mesh_axes, "+"));
-    auto at = std::find_if(all.begin(), all.end(), [&](const CollectiveTraffic& one) {
-      return one.name == leaf.name && one.mesh_axis == axes && one.kind == work->kind;
+    CollectiveTraffic& sum = entry(leaf, *work);
+    const Bytes group = sent_by_group(leaf, *work, offset);
+    sum.count += times;
+    sum.payload += work->payload * times;
+    sum.sent += Bytes(ceil_div(group.value(), work->group)) * times;
+    sum.sent_by_group += group * times;
+  }
+
+  Bytes sent_by_group(const Leaf& leaf, const Collective& work, std::int32_t offset) const {
+    const std::int32_t exchange = leaf.routed.exchange;
+    if (loads_ == nullptr || exchange < 0) return work.sent() * work.group;
+    const ExpertLoads::One& one = loads_->exchanges[static_cast<std::size_t>(exchange + offset)];
+    if (one.balanced) return work.sent() * work.group;
+    const CountMatrix& sent = one.load.sent;
+    std::int64_t slots = 0;
+    for (std::int64_t i = 0; i < sent.rows; ++i) slots += sent.row_sum(i) - sent.at(i, i);
+    return Bytes(leaf.routed.bytes.value() / leaf.routed.rows) * slots;
+  }
+
+  CollectiveTraffic& entry(const Leaf& leaf, const Collective& work) {
+    const std::string axes = fmt::format("{}", fmt::join(work.mesh_axes, "+"));
+    const auto at = std::find_if(all_.begin(), all_.end(), [&](const CollectiveTraffic& one) {
+      return one.name == leaf.name && one.mesh_axis == axes && one.kind == work.kind;
     });
-    if (at == all.end()) at = all.insert(all.end(), {leaf.name, axes, work->kind, 0, {}, {}});
-    at->count += times;
-    at->payload += work->payload * times;
-    at->sent += work->sent() * times;
-  });
-  return all;
+    if (at != all_.end()) return *at;
+    return all_.emplace_back(CollectiveTraffic{leaf.name, axes, work.kind, 0, {}, {}, {}});
+  }
+
+  const ExpertLoads* loads_;
+  std::vector<CollectiveTraffic> all_;
+};
+
+}  // namespace
+
+std::vector<CollectiveTraffic> traffic(const StepProgram& program) {
+  Sending all(program.loads.get());
+  all.add(program.root, 1, 0);
+  return all.take();
 }
 
 }  // namespace meshsim

@@ -1,4 +1,5 @@
-// What a step's collectives send.
+// What a step's collectives send. Exchanges of slots send what the routing of each layer says, to
+// the byte.
 #pragma once
 
 #include <string>
@@ -13,8 +14,9 @@ struct CollectiveTraffic {
   std::string mesh_axis;  // "fsdp+expert"
   CollectiveKind kind = CollectiveKind::all_gather;
   std::int64_t count = 0;
-  Bytes payload;  // summed, see Collective::payload
-  Bytes sent;     // by one device, summed
+  Bytes payload;        // summed, see Collective::payload
+  Bytes sent;           // by one device, summed; in the mean, rounded up, where devices differ
+  Bytes sent_by_group;  // by all devices that take part together, summed
 };
 
 // One entry per name, mesh axes and kind, in the order of first use.

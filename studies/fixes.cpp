@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -24,7 +25,25 @@ std::optional<std::string> larger_slice(const Topology& topology) {
   return best->name;
 }
 
-std::vector<Change> changes(const Plan& plan) {
+// Receive buffers for what this plan's routing brings, in place of what any routing could: the
+// smallest quarter above the largest skew of a layer, which drops nothing.
+std::optional<double> buffer_factor(const Evaluation& evaluation) {
+  const Plan& plan = *evaluation.plan;
+  const ResolvedConfig& config = plan.config;
+  const bool cuts = !config.boolean("use_ring_of_experts") || config.boolean("use_ragged_sort");
+  const auto ranks = static_cast<double>(plan.mesh.size("expert"));
+  if (!evaluation.step || !plan.model.has_experts() || ranks == 1 || !cuts ||
+      !config.boolean("sparse_matmul") || config.real("ragged_buffer_factor") > 0)
+    return {};
+  double skew = 1;
+  for (const ExpertLayer& layer : evaluation.step->experts) skew = std::max(skew, layer.skew);
+  const double factor = std::floor(skew * 4 + 1) / 4;
+  if (factor >= ranks) return {};
+  return factor;
+}
+
+std::vector<Change> changes(const Evaluation& evaluation) {
+  const Plan& plan = *evaluation.plan;
   const ResolvedConfig& config = plan.config;
   const bool experts = plan.model.has_experts();
   std::vector<Change> all;
@@ -44,6 +63,8 @@ std::vector<Change> changes(const Plan& plan) {
   if (plan.training.optimizer == Optimizer::adamw && plan.training.first_moment == DType::float32) {
     all.push_back({{"mu_dtype", "bfloat16"}});
   }
+  if (const std::optional<double> factor = buffer_factor(evaluation))
+    all.push_back({{"ragged_buffer_factor", fmt::format("{}", *factor)}});
   const double batch = config.real("per_device_batch_size");
   if (batch >= 2)
     all.push_back({{"per_device_batch_size", fmt::format("{}", std::max(1.0, batch / 2))}});
@@ -60,7 +81,7 @@ std::vector<Fix> cheapest_fixes(const PlanRequest& request, const Evaluation& ev
                                 std::size_t enough) {
   std::vector<Fix> fixes;
   std::size_t fitting = 0;
-  for (const Change& change : changes(*evaluation.plan)) {
+  for (const Change& change : changes(evaluation)) {
     if (fitting == enough) break;
     const PlanRequest other = changed(request, change);
     try {

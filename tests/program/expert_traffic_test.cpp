@@ -52,8 +52,8 @@ TEST_CASE("ragged all-to-all: two exchanges forward, two backward, two again", "
         CHECK(all.at(name).count == 48);
         CHECK(all.at(name).payload == rows);
       }
-      // Who sends how much: P counts a device, then E.
-      CHECK(all.at("forward shard_counts").payload == Bytes(4 * 4));
+      // Who sends how much to whom: P counts of each of the P devices, then E.
+      CHECK(all.at("forward shard_counts").payload == Bytes(4 * 4 * 4));
       CHECK(all.at("forward expert_counts").payload == Bytes(4 * 4 * 128));
       // The gate is sharded over fsdp alone: its gradient is summed over the expert axis.
       CHECK(all.at("backward reduce_gradients").payload == Bytes(2048 * 128 * 4 / 4));

@@ -84,7 +84,7 @@ Plan qwen(const std::map<std::string, std::string>& own, Words more = {}) {
 TEST_CASE("the time of a step is the sum of its layers' slowest ranks", "[sim][imbalance]") {
   // 128 rows a rank in the mean. Layer 0 gives rank 0 192 rows, layer 1 gives them to rank 1:
   // either layer takes 24 tiles, though over both no rank has more than the mean of 32.
-  StepProgram program = program_of(repeat(2, routed_work(0), 1));
+  StepProgram program = program_of(repeat(2, routed_work(0), RepeatOf::layers, 1));
   program.loads = loads_of({two_ranks(96, 32), two_ranks(32, 96)});
   const Machine machine = toy_machine();
   for (const Timeline& timeline :
@@ -98,7 +98,7 @@ TEST_CASE("the time of a step is the sum of its layers' slowest ranks", "[sim][i
 
 TEST_CASE("a backward pass meets the exchanges in reverse", "[sim][imbalance]") {
   // Layers 0, 1, 2 with 128, 160 and 192 rows at the most; from the last to the first.
-  StepProgram program = program_of(repeat(3, routed_work(2), -1));
+  StepProgram program = program_of(repeat(3, routed_work(2), RepeatOf::layers, -1));
   program.loads = loads_of({two_ranks(64, 64), two_ranks(80, 48), two_ranks(96, 32)});
   const Machine machine = toy_machine();
   const Timeline closed = closed_form(program, machine);
@@ -153,13 +153,18 @@ TEST_CASE("more skew is never faster; the engines agree; nothing is left over",
           "[sim][imbalance]") {
   for (const Words& words : {Words{"use_ragged_sort=true"}, Words{"use_ring_of_experts=true"},
                              Words{"use_ring_of_experts=true", "num_moe_token_chunks=4"}}) {
-    Picoseconds last = evaluate(qwen({}, words), Fidelity::closed_form).step->timeline.total;
+    const Picoseconds balanced =
+        evaluate(qwen({}, words), Fidelity::closed_form).step->timeline.total;
+    Picoseconds last = balanced;
     for (const char* sigma : {"0", "0.2", "0.45", "0.7", "1"}) {
       const Plan plan = qwen({{"routing", std::string("lognormal:seed=3,sigma=") + sigma}}, words);
       const Timeline closed = evaluate(plan, Fidelity::closed_form).step->timeline;
       const Timeline events = evaluate(plan, Fidelity::event).step->timeline;
       INFO(sigma);
       CHECK(closed.total >= last);
+      // Without spread only chance is left, and that groups of other than 512 rows, which fill
+      // tiles of 512 exactly, visit up to one tile more each.
+      if (std::string(sigma) == "0") CHECK(closed.total / balanced < 1.1);
       last = closed.total;
       CHECK(all_parts(closed) == closed.total);
       CHECK(all_parts(events) == events.total);
