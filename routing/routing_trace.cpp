@@ -85,11 +85,7 @@ std::string routing_trace_text(const RoutingTrace& trace) {
 RoutingTrace parse_routing_trace(const Source& source) {
   RoutingTrace trace;
   for_each_json_line(
-      source,
-      [&](Fields& fields) {
-        read_head(fields, trace);
-        check_name(trace.model, "model");
-      },
+      source, [&](Fields& fields) { read_head(fields, trace); },
       [&](Fields& fields, int line) {
         trace.rows.push_back(read_row(fields, trace));
         const std::size_t count = trace.rows.size();
@@ -97,6 +93,7 @@ RoutingTrace parse_routing_trace(const Source& source) {
           refuse_line(source, line,
                       "rows must ascend by (layer, step, src, expert), each given once");
       });
+  check_name(trace.model, "model");
   check_sums(source, trace);
   return trace;
 }

@@ -1,0 +1,153 @@
+"""Routing scenarios of a plan: what they cost, what they move, and what is refused."""
+
+from command_line import DONE, INVALID, IO, CommandLine
+
+# A model of 43 layers (3 of them hash-routed) that is small enough to be routed for real: 2 ranks of
+# 8 tokens each, without recomputation, so that every exchange happens once in either pass.
+TINY = "model_name=deepseek4-tiny compile_topology=v5p-8 attention=dot_product " \
+       "per_device_batch_size=1 max_target_length=8 ici_fsdp_parallelism=2 " \
+       "ici_expert_parallelism=2 " \
+       "remat_policy=none scan_layers=false sharding_tolerance=0.1".split()
+LAYERS = 43
+RUN = "model_name=deepseek4-tiny dtype=bfloat16 layers=43 steps=2 ranks=2 tokens=16".split()
+
+
+class Scenarios(CommandLine):
+    def simulated(self, *words):
+        done = self.run_words(["simulate", *TINY, "-o", "json", *words])
+        self.assertEqual(done.code, DONE, done.err)
+        return done.json()
+
+    def cost(self, report, routing=None):
+        return sum(one["imbalance_ps"] for one in report["experts"]
+                   if routing in (None, one["routing"]))
+
+    def test_balanced_is_the_default(self):
+        balanced = self.simulated()
+        self.assertEqual(balanced["experts"], [])
+        self.assertEqual(balanced["dropped_slots"], 0)
+        self.assertIn("balanced routing", " ".join(balanced["assumptions"]))
+        named = self.simulated("--routing", "balanced")
+        self.assertEqual(named["step_time_ps"], balanced["step_time_ps"])
+
+    def test_a_scenario_has_its_cost_by_layer_and_by_cause(self):
+        for words in (["--hash-table", "zeros"], ["--routing", "lognormal:sigma=1,seed=4"],
+                      ["--hash-table", "md5", "--token-law", "zipf:s=1.2,q=1",
+                       "--routing", "lognormal:sigma=0.5,seed=1"]):
+            with self.subTest(words):
+                report = self.simulated(*words)
+                self.assertEqual(len(report["experts"]), LAYERS)
+                self.assertEqual([one["routing"] for one in report["experts"]],
+                                 ["hash"] * 3 + ["top_k"] * (LAYERS - 3))
+                by_cause = sum(part["ps"] for part in report["time"]
+                               if part["cause"] == "imbalance")
+                self.assertEqual(self.cost(report), by_cause)
+                self.assertEqual(sum(part["ps"] for part in report["time"]),
+                                 report["step_time_ps"])
+                self.assertEqual(report["resolved"] and True, True)
+
+    def test_zeros_burden_the_hash_layers_alone(self):
+        report = self.simulated("--hash-table", "zeros")
+        self.assertEqual({one["skew_ratio"] for one in report["experts"]
+                          if one["routing"] == "hash"}, {2})
+        self.assertEqual(self.cost(report, "top_k"), 0)
+        self.assertIn("every slot to expert 0", " ".join(report["assumptions"]))
+
+    def test_equal_seeds_equal_bytes(self):
+        words = ["simulate", *TINY, "--routing", "lognormal:sigma=0.7,seed=5", "-o", "json"]
+        self.assertEqual(self.run_words(words).out, self.run_words(words).out)
+        one = self.simulated("--routing", "lognormal:sigma=0.7,seed=5")
+        for other in ("lognormal:sigma=0.7,seed=6", "lognormal:sigma=0.7,seed=5,step=400"):
+            self.assertNotEqual(self.simulated("--routing", other)["experts"], one["experts"])
+
+    def test_both_fidelities_agree(self):
+        words = ["--routing", "lognormal:sigma=0.7,seed=5", "--hash-table", "zeros"]
+        closed = self.simulated(*words)
+        event = self.simulated(*words, "--fidelity", "event")
+        self.assertAlmostEqual(event["step_time_ps"] / closed["step_time_ps"], 1, delta=1e-6)
+
+    def test_the_files_of_a_plan_say_the_same(self):
+        plan = self.file("plan.yml", "\n".join(
+            [f"{word.replace('=', ': ', 1)}" for word in TINY] +
+            ["meshsim:", "  hash_table: zeros", "  routing: lognormal:sigma=0.7,seed=5", ""]))
+        done = self.run_words(["simulate", plan, "-o", "json"])
+        self.assertEqual(done.code, DONE, done.err)
+        by_flags = self.simulated("--hash-table", "zeros", "--routing",
+                                  "lognormal:sigma=0.7,seed=5")
+        self.assertEqual(done.json()["step_time_ps"], by_flags["step_time_ps"])
+        self.assertEqual(done.json()["experts"], by_flags["experts"])
+
+
+class RealRouting(CommandLine):
+    def test_a_trace_moves_the_bytes_that_the_run_moved(self):
+        trace, traffic = str(self.folder / "trace.jsonl"), str(self.folder / "traffic.jsonl")
+        done = self.run_words(["moe", "run", *RUN, f"routing_trace={trace}",
+                               f"traffic={traffic}", "-o", "json"])
+        self.assertEqual(done.code, DONE, done.err)
+        self.assertTrue(done.json()["predicted_equals_moved"])
+        for step in (0, 1):
+            moved = {}
+            for row in done.json()["traffic"]:
+                if row["step"] == step:
+                    name = row["collective"]
+                    moved[name] = moved.get(name, 0) + row["bytes"]
+            simulated = self.run_words(["simulate", *TINY, "-o", "json", "--routing",
+                                        f"trace:{trace},step={step}"])
+            self.assertEqual(simulated.code, DONE, simulated.err)
+            sent = {one["name"]: one for one in simulated.json()["collectives"]
+                    if one["mesh_axis"] == "expert"}
+            for name, own in (("dispatch", "dispatch"), ("combine", "combine"),
+                              ("shard_counts", "all_gather_shard_counts"),
+                              ("expert_counts", "all_gather_expert_counts")):
+                self.assertEqual(sent[name]["count"], LAYERS)
+                self.assertEqual(sent[name]["bytes_per_group"], moved[own], name)
+            # The gradients of what came go back, and the other way round.
+            self.assertEqual(sent["dispatch_back"]["bytes_per_group"], moved["dispatch"])
+            self.assertEqual(sent["combine_back"]["bytes_per_group"], moved["combine"])
+            self.assertEqual(simulated.json()["routed_slots"], LAYERS * 16 * 4)
+
+    def test_a_trace_of_another_plan_is_refused(self):
+        trace = str(self.folder / "trace.jsonl")
+        self.assertEqual(self.run_words(["moe", "run", *RUN, f"routing_trace={trace}"]).code, DONE)
+        for words, part in (
+                (["model_name=deepseek4-284b", "ici_fsdp_parallelism=2",
+                  "ici_expert_parallelism=2"], "model"),
+                (["ici_expert_parallelism=4", "ici_fsdp_parallelism=1"], "expert-parallel ranks")):
+            keys = {word.split("=")[0] for word in words}
+            plan = [word for word in TINY if word.split("=")[0] not in keys] + words
+            done = self.run_words(["simulate", *plan, "--routing", f"trace:{trace}"])
+            self.assertEqual(done.code, INVALID, done.err)
+            self.assertIn("does not fit the plan: " + part, done.err)
+        done = self.run_words(["simulate", *TINY, "--routing", f"trace:{trace},step=2"])
+        self.assertEqual(done.code, INVALID)
+        self.assertIn("steps (got 2, want at least 3, for step=2)", done.err)
+
+
+class Refusals(CommandLine):
+    def refused(self, words, part, code=INVALID):
+        done = self.run_words(["simulate", *TINY, *words])
+        self.assertEqual(done.code, code, done.err)
+        self.assertIn(part, done.err)
+        self.assertEqual(done.out, "")
+
+    def test_words(self):
+        self.refused(["--routing", "lognorml:sigma=1"], "must be balanced, lognormal:")
+        self.refused(["--routing", "lognormal:sigma=-1"], "sigma")
+        self.refused(["--routing", "lognormal:sigma=nan"], "sigma")
+        self.refused(["--routing", "lognormal:sigma=1,seed=1,seed=2"], "seed")
+        self.refused(["--routing", "lognormal:sigma=1,sead=2"], "sead")
+        self.refused(["--hash-table", "md6"], "must be one of zeros, random, md5")
+        self.refused(["--token-law", "zipf:s=x"], "s:")
+
+    def test_files(self):
+        missing = str(self.folder / "none.jsonl")
+        self.refused(["--routing", "trace:" + missing], "none.jsonl", IO)
+        self.refused(["--hash-table", missing], "none.jsonl", IO)
+        self.refused(["--routing", "trace:" + self.file("t.jsonl", '{"schema": "other/1"}\n')],
+                     "t.jsonl:1")
+        self.refused(["--routing", "trace:" + self.file("e.jsonl", "")], "e.jsonl")
+        # 16 experts: 16 is none of them.
+        self.refused(["--hash-table", self.file("table.txt", "0 1 2 16\n")], "table.txt:1:7")
+        self.refused(["--hash-table", self.file("short.txt", "0 1 2 3\n")], "short.txt")
+        self.refused(["--token-law", "histogram:" + self.file("h.txt", "0 -1\n"),
+                      "--hash-table", "md5"], "h.txt:1")
