@@ -19,7 +19,6 @@
 
 #include "cost_models/price.hpp"
 #include "cost_models/tile_quantisation.hpp"
-#include "routing/grouped_tiles.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -34,10 +33,6 @@ FlopsPerSecond matmul_rate(const Compute& work, const Machine& machine) {
 std::int64_t executed_rows(const Compute& work, const Matmul& product) {
   if (product.m == 0) return 0;
   const std::int64_t tile = std::min(work.tile.m, product.m);
-  if (!work.group_rows.empty()) {
-    const std::vector<std::int64_t> tiles = tiles_per_group(work.group_rows, tile);
-    return std::accumulate(tiles.begin(), tiles.end(), std::int64_t{0}) * tile;
-  }
   return tiled_rows(product.m, work.groups, tile);
 }
 

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 
 namespace meshsim {
 namespace {
 
-// `work` on `rows` rows instead of those of balanced routing; `groups` (empty: even ones) are those
-// of the local experts.
-Compute loaded(const Compute& work, const Routed& routed, std::int64_t rows,
-               std::span<const std::int64_t> groups) {
+// `work` on `rows` rows of so many experts instead of those of balanced routing.
+Compute loaded(const Compute& work, const Routed& routed, std::int64_t rows, std::int64_t experts) {
   Compute own = work;
   const double share = static_cast<double>(rows) / static_cast<double>(routed.rows);
   const auto scaled = [&](Bytes bytes) {
@@ -21,7 +18,7 @@ Compute loaded(const Compute& work, const Routed& routed, std::int64_t rows,
   own.scatter_added = scaled(work.scatter_added);
   own.model_flops = FlopCount(std::llround(static_cast<double>(work.model_flops.value()) * share));
   for (Matmul& product : own.matmuls) product.m = rows;
-  own.group_rows = groups;
+  own.groups = std::min(work.groups, experts);
   return own;
 }
 
@@ -55,7 +52,7 @@ Price RoutedPrices::operator()(const Leaf& leaf, std::int32_t exchange) {
   const Routed& routed = leaf.routed;
   if (const auto* work = std::get_if<Compute>(&leaf.work)) {
     return with_imbalance(
-        price(loaded(*work, routed, one.load.straggler_rows(), one.load.straggler_groups),
+        price(loaded(*work, routed, one.load.straggler_rows(), one.load.straggler_experts()),
               machine_),
         balanced);
   }
@@ -71,7 +68,8 @@ Price RoutedPrices::of_rank(const Leaf& leaf, std::int32_t exchange, std::int64_
       loads_->exchanges[static_cast<std::size_t>(exchange)].balanced)
     return price(leaf, machine_);
   const ExchangeLoad& load = loads_->exchanges[static_cast<std::size_t>(exchange)].load;
-  return price(loaded(*work, leaf.routed, load.rows[static_cast<std::size_t>(rank)], {}), machine_);
+  return price(loaded(*work, leaf.routed, load.rows[static_cast<std::size_t>(rank)], work->groups),
+               machine_);
 }
 
 }  // namespace meshsim

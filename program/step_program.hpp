@@ -18,7 +18,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -69,7 +68,6 @@ struct Compute {
   std::int64_t sort_steps = 0;  // of keys: one key in one stage of a sorting network
   std::int64_t scores = 0;      // attention kernels: logits that pass through the softmax
   std::int64_t grid_steps = 0;  // attention kernels
-  std::span<const std::int64_t> group_rows;  // grouped_matmul: of each group; empty: rows / groups
 };
 
 enum class CollectiveKind { all_gather, reduce_scatter, all_reduce, all_to_all, permute };

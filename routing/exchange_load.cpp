@@ -16,6 +16,8 @@ std::int64_t used_groups(const std::vector<std::int64_t>& groups) {
 
 }  // namespace
 
+std::int64_t ExchangeLoad::straggler_experts() const { return used_groups(straggler_groups); }
+
 ExchangeLoad exchange_load(const CountMatrix& slots, std::int64_t buffer_rows, Cut cut) {
   const std::int64_t ranks = slots.rows;
   const CountMatrix wanted = per_shard(slots, ranks);

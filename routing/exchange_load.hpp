@@ -25,6 +25,7 @@ struct ExchangeLoad {
   double skew = 1;                             // max_p r_p / mean, before anything is dropped
 
   std::int64_t straggler_rows() const { return rows[static_cast<std::size_t>(straggler)]; }
+  std::int64_t straggler_experts() const;  // of its experts: those that have rows
 };
 
 // `slots` [P, E]. Receive buffers hold `buffer_rows`, or anything if that is negative.

@@ -84,6 +84,7 @@ Parsed<RoutingLaw> parse_routing_law(std::string_view text) {
     if (!why.empty()) return Result::refused(why);
     if (law.sigma < 0) return Result::refused("lognormal needs sigma: lognormal:sigma=0.2,seed=1");
     if (law.step > 1'000'000) return Result::refused("step: must lie between 0 and 1000000");
+    if (law.sigma == 0) law.kind = RoutingLaw::Kind::balanced;  // the seed still draws token ids
     return Result::ok(law);
   }
   if (name == "trace") {

@@ -2,7 +2,8 @@
 //
 //   top-k layers   balanced     every expert receives as many slots from every rank
 //                  lognormal    popularity e^(sigma N(0, 1)) of each expert, drawn per layer; each
-//                               token takes k distinct experts (routing/popularity.hpp)
+//                               token takes k distinct experts (routing/popularity.hpp); sigma 0,
+//                               without a spread, is balanced: chance alone is not drawn
 //                  trace        what a validation run routed, hash layers included
 //   hash layers    a table of token ids under a law of tokens; balanced if neither is named
 #pragma once

@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "cost_models/routed_prices.hpp"
 #include "sim/activity_graph.hpp"
 #include "sim/event_engine.hpp"
 #include "sim/fluid.hpp"
@@ -25,33 +26,41 @@ std::string bound_of(const Leaf& leaf, const Price& price) {
 
 class PathWalk {
  public:
-  explicit PathWalk(const Machine& machine) : machine_(machine) {}
+  PathWalk(const ExpertLoads* loads, const Machine& machine) : prices_(loads, machine) {}
 
-  // As the closed form adds up.
-  void walk(const ProgramNode& node, std::int64_t times) {
+  // As the closed form adds up; the exchanges of `node` are `offset` further than they say.
+  void walk(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
     switch (node.kind) {
       case ProgramNode::Kind::leaf: {
-        const Price cost = price(node.leaf, machine_);
+        const Price cost = prices_(node.leaf, RoutedPrices::exchange_of(node.leaf, offset));
         add(node.leaf, cost, cost.duration, times);
         return;
       }
       case ProgramNode::Kind::sequence:
-        for (const ProgramNode& child : node.children) walk(child, times);
+        for (const ProgramNode& child : node.children) walk(child, times, offset);
         return;
-      case ProgramNode::Kind::repeat: walk(node.children.front(), times * node.times); return;
-      case ProgramNode::Kind::parallel: trace(node, times); return;
+      case ProgramNode::Kind::repeat:
+        if (node.exchange_stride == 0) {
+          walk(node.children.front(), times * node.times, offset);
+          return;
+        }
+        for (std::int64_t i = 0; i < node.times; ++i)
+          walk(node.children.front(), times,
+               offset + static_cast<std::int32_t>(i) * node.exchange_stride);
+        return;
+      case ProgramNode::Kind::parallel: trace(node, times, offset); return;
     }
   }
 
   // As the event engine runs it: from its end back to its start.
-  void trace(const ProgramNode& node, std::int64_t times) {
-    const ActivityGraph graph = activity_graph(node, default_event_cap);
+  void trace(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
+    const ActivityGraph graph = activity_graph(node, default_event_cap, offset);
     if (graph.activities.empty()) return;
     std::vector<Price> prices;
     std::vector<FluidLeaf> costs;
-    for (const Leaf* leaf : graph.leaves) {
-      prices.push_back(price(*leaf, machine_));
-      costs.push_back(fluid_leaf(*leaf, prices.back()));
+    for (std::size_t i = 0; i < graph.leaves.size(); ++i) {
+      prices.push_back(prices_(*graph.leaves[i], graph.exchanges[i]));
+      costs.push_back(fluid_leaf(*graph.leaves[i], prices.back()));
     }
     FluidEngine engine;
     const std::int64_t total = engine.run(graph, costs, true);
@@ -144,7 +153,7 @@ class PathWalk {
     sum.slowed += (time - price.duration) * times;
   }
 
-  const Machine& machine_;
+  RoutedPrices prices_;
   std::map<std::tuple<std::string, std::string, Pass, std::string>, PathOperation> operations_;
 };
 
@@ -152,11 +161,11 @@ class PathWalk {
 
 std::vector<PathOperation> critical_path(const StepProgram& program, const Machine& machine,
                                          Fidelity fidelity) {
-  PathWalk path(machine);
+  PathWalk path(program.loads.get(), machine);
   if (fidelity == Fidelity::event) {
-    path.trace(program.root, 1);
+    path.trace(program.root, 1, 0);
   } else {
-    path.walk(program.root, 1);
+    path.walk(program.root, 1, 0);
   }
   return path.take();
 }

@@ -29,6 +29,10 @@ class Scenarios(CommandLine):
         self.assertIn("balanced routing", " ".join(balanced["assumptions"]))
         named = self.simulated("--routing", "balanced")
         self.assertEqual(named["step_time_ps"], balanced["step_time_ps"])
+        # A spread of nothing.
+        even = self.simulated("--routing", "lognormal:sigma=0,seed=3")
+        for part in ("time", "collectives", "memory", "experts", "step_time_ps"):
+            self.assertEqual(even[part], balanced[part], part)
 
     def test_a_scenario_has_its_cost_by_layer_and_by_cause(self):
         for words in (["--hash-table", "zeros"], ["--routing", "lognormal:sigma=1,seed=4"],

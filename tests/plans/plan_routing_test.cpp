@@ -49,7 +49,8 @@ TEST_CASE("a plan without a word about routing is balanced", "[plans][routing]")
   CHECK(tiny({}).routing.balanced());
   CHECK(tiny({{"routing", "balanced"}}).routing.balanced());
   CHECK_FALSE(tiny({{"hash_table", "zeros"}}).routing.balanced());
-  CHECK_FALSE(tiny({{"routing", "lognormal:sigma=0,seed=1"}}).routing.balanced());
+  CHECK_FALSE(tiny({{"routing", "lognormal:sigma=0.01,seed=1"}}).routing.balanced());
+  CHECK(tiny({{"routing", "lognormal:sigma=0,seed=1"}}).routing.balanced());
 }
 
 TEST_CASE("three of DeepSeek-V4's layers are hash-routed", "[plans][routing]") {
