@@ -66,13 +66,14 @@ Json time_json(const Step& step) {
 Json collectives_json(const Step& step) {
   Json collectives = Json::array();
   for (const CollectiveTraffic& one : step.traffic) {
-    collectives.push_back({{"name", one.name},
-                           {"mesh_axis", one.mesh_axis},
-                           {"op", name(one.kind)},
-                           {"count", one.count},
-                           {"payload_bytes", one.payload.value()},
-                           {"bytes_per_device", one.sent.value()},
-                           {"bytes_per_group", one.sent_by_group.value()}});
+    Json& entry = collectives.emplace_back(Json{{"name", one.name},
+                                                {"mesh_axis", one.mesh_axis},
+                                                {"op", name(one.kind)},
+                                                {"count", one.count},
+                                                {"payload_bytes", one.payload.value()},
+                                                {"bytes_per_device", one.sent.value()},
+                                                {"bytes_per_group", one.sent_by_group.value()}});
+    for (const Bytes bytes : one.sent_by_rank) entry["bytes_by_rank"].push_back(bytes.value());
   }
   return collectives;
 }

@@ -39,22 +39,38 @@ class Sending {
     const auto* work = std::get_if<Collective>(&leaf.work);
     if (work == nullptr) return;
     CollectiveTraffic& sum = entry(leaf, *work);
-    const Bytes group = sent_by_group(leaf, *work, offset);
+    const std::vector<Bytes> ranks = sent_by_rank(leaf, *work, offset);
+    const bool alike = std::equal(ranks.begin() + 1, ranks.end(), ranks.begin());
+    if (!alike && sum.sent_by_rank.empty()) sum.sent_by_rank.assign(ranks.size(), sum.sent);
+    Bytes group;
+    for (std::size_t p = 0; p < ranks.size(); ++p) {
+      group += ranks[p];
+      if (!sum.sent_by_rank.empty()) sum.sent_by_rank[p] += ranks[p] * times;
+    }
     sum.count += times;
     sum.payload += work->payload * times;
     sum.sent += Bytes(ceil_div(group.value(), work->group)) * times;
     sum.sent_by_group += group * times;
   }
 
-  Bytes sent_by_group(const Leaf& leaf, const Collective& work, std::int32_t offset) const {
+  // By every device of the group.
+  std::vector<Bytes> sent_by_rank(const Leaf& leaf, const Collective& work,
+                                  std::int32_t offset) const {
+    std::vector<Bytes> ranks(static_cast<std::size_t>(work.group), work.sent());
     const std::int32_t exchange = leaf.routed.exchange;
-    if (loads_ == nullptr || exchange < 0) return work.sent() * work.group;
+    if (loads_ == nullptr || exchange < 0) return ranks;
     const ExpertLoads::One& one = loads_->exchanges[static_cast<std::size_t>(exchange + offset)];
-    if (one.balanced) return work.sent() * work.group;
+    if (one.balanced) return ranks;
     const CountMatrix& sent = one.load.sent;
-    std::int64_t slots = 0;
-    for (std::int64_t i = 0; i < sent.rows; ++i) slots += sent.row_sum(i) - sent.at(i, i);
-    return Bytes(leaf.routed.bytes.value() / leaf.routed.rows) * slots;
+    const Bytes slot(leaf.routed.bytes.value() / leaf.routed.rows);
+    for (std::int64_t p = 0; p < sent.rows; ++p) {
+      std::int64_t slots = 0;
+      for (std::int64_t q = 0; q < sent.rows; ++q) {
+        if (q != p) slots += leaf.routed.to_experts ? sent.at(p, q) : sent.at(q, p);
+      }
+      ranks[static_cast<std::size_t>(p)] = slot * slots;
+    }
+    return ranks;
   }
 
   CollectiveTraffic& entry(const Leaf& leaf, const Collective& work) {
@@ -63,7 +79,7 @@ class Sending {
       return one.name == leaf.name && one.mesh_axis == axes && one.kind == work.kind;
     });
     if (at != all_.end()) return *at;
-    return all_.emplace_back(CollectiveTraffic{leaf.name, axes, work.kind, 0, {}, {}, {}});
+    return all_.emplace_back(CollectiveTraffic{leaf.name, axes, work.kind, 0, {}, {}, {}, {}});
   }
 
   const ExpertLoads* loads_;

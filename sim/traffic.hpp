@@ -17,6 +17,8 @@ struct CollectiveTraffic {
   Bytes payload;        // summed, see Collective::payload
   Bytes sent;           // by one device, summed; in the mean, rounded up, where devices differ
   Bytes sent_by_group;  // by all devices that take part together, summed
+  // By each of them, summed; empty where all send as much.
+  std::vector<Bytes> sent_by_rank;
 };
 
 // One entry per name, mesh axes and kind, in the order of first use.
