@@ -11,6 +11,17 @@ TINY = "model_name=deepseek4-tiny compile_topology=v5p-8 attention=dot_product "
 LAYERS = 43
 RUN = "model_name=deepseek4-tiny dtype=bfloat16 layers=43 steps=2 ranks=2 tokens=16".split()
 
+# What moe run calls the collectives of the simulator.
+RAGGED = {"shard_counts": "all_gather_shard_counts", "expert_counts": "all_gather_expert_counts",
+          "dispatch": "dispatch", "combine": "combine", "combine_back": "combine_back",
+          "dispatch_back": "dispatch_back"}
+RING = {"gather_tokens": "all_gather_x", "gather_logits": "all_gather_gate_logits",
+        "gather_scores": "all_gather_pre_bias", "reduce_outputs": "reduce_scatter",
+        "gather_gradients": "all_gather_dy", "reduce_tokens": "reduce_scatter_dx",
+        "reduce_logits": "reduce_scatter_d_pre"}
+# A ring has no token ids: no hash layers there.
+NO_HASH = ["override_model_config=true", "first_num_hash_layers=0"]
+
 
 class Scenarios(CommandLine):
     def simulated(self, *words):
@@ -109,6 +120,43 @@ class RealRouting(CommandLine):
             self.assertEqual(sent["dispatch_back"]["bytes_per_group"], moved["dispatch"])
             self.assertEqual(sent["combine_back"]["bytes_per_group"], moved["combine"])
             self.assertEqual(simulated.json()["routed_slots"], LAYERS * 16 * 4)
+
+    def test_every_strategy_moves_what_the_run_moved_forward_and_backward(self):
+        ring = ["use_ring_of_experts=true", *NO_HASH]
+        for strategy, names, words, run in (
+                ("ragged_all_to_all", RAGGED, [], ["hash_table=md5"]),
+                ("ring_of_experts", RING, ring, []),
+                ("token_chunks", RING, [*ring, "num_moe_token_chunks=4"],
+                 ["num_moe_token_chunks=4"]),
+                ("embedding_chunks", RING, [*ring, "use_gmm_v2=true", "use_tokamax_gmm=true",
+                                            "num_moe_emb_chunks=4"], ["num_moe_emb_chunks=4"])):
+            with self.subTest(strategy):
+                trace = str(self.folder / (strategy + ".jsonl"))
+                run = [*run, "num_hash_layers=0"] if names is RING else run
+                done = self.run_words(["moe", "run", "model_name=deepseek4-tiny", "layers=43",
+                                       "steps=1", "ranks=2", "tokens=16", "backward=true",
+                                       f"strategy={strategy}", f"routing_trace={trace}",
+                                       "-o", "json", *run])
+                self.assertEqual(done.code, DONE, done.err)
+                moved = {name: [0, 0] for name in names.values()}
+                for row in done.json()["traffic"]:
+                    moved[row["collective"]][row["src"]] += row["bytes"]
+                done = self.run_words(["simulate", *TINY, "dtype=float32", *words, "-o", "json",
+                                       "--routing", f"trace:{trace}"])
+                self.assertEqual(done.code, DONE, done.err)
+                sent = {name: [0, 0] for name in names}
+                for one in done.json()["collectives"]:
+                    name = one["name"].split("@")[0]  # of all chunks together
+                    if one["mesh_axis"] != "expert" or name == "reduce_gradients":
+                        continue
+                    ranks = one.get("bytes_by_rank", [one["bytes_per_device"]] * 2)
+                    sent[name] = [a + b for a, b in zip(sent[name], ranks)]
+                self.assertEqual(sent, {name: moved[own] for name, own in names.items()})
+                if names is RAGGED:  # two ranks that do not send alike
+                    self.assertNotEqual(*sent["dispatch"])
+                    # d/dx of what came goes back, d/dy of what went back comes again.
+                    self.assertEqual(sent["dispatch_back"], sent["combine"])
+                    self.assertEqual(sent["combine_back"], sent["dispatch"])
 
     def test_a_trace_of_another_plan_is_refused(self):
         trace = str(self.folder / "trace.jsonl")
