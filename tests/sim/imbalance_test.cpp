@@ -6,6 +6,7 @@
 #include "program/expert_loads.hpp"
 #include "sim/closed_form.hpp"
 #include "sim/evaluation.hpp"
+#include "sim/evaluator.hpp"
 #include "sim/event_engine.hpp"
 #include "tests/program/jobs.hpp"
 #include "tests/sim/toy_programs.hpp"
@@ -232,4 +233,19 @@ TEST_CASE("buffers of a factor drop what does not fit", "[sim][imbalance]") {
   CHECK(dropless.step->program.dropped_slots == 0);
   CHECK(wide.step->timeline.total < dropless.step->timeline.total);
   CHECK(wide.peak() < dropless.peak());
+}
+
+TEST_CASE("an evaluator meets loaded plans between balanced ones", "[sim][imbalance]") {
+  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
+    Evaluator evaluator(fidelity);
+    std::vector<Answer> answers;
+    for (const char* law : {"balanced", "lognormal:sigma=0.45", "balanced", "lognormal:sigma=0"}) {
+      const Plan plan = qwen({{"routing", law}});
+      answers.push_back(evaluator.evaluate(plan));
+      CHECK(answers.back() == answer_of(evaluate(plan, fidelity)));
+    }
+    CHECK(answers[1].step_time > answers[0].step_time);
+    CHECK(answers[2] == answers[0]);
+    CHECK(answers[3] == answers[0]);
+  }
 }
