@@ -136,8 +136,9 @@ class RealRouting(CommandLine):
                 done = self.run_words(["moe", "run", "model_name=deepseek4-tiny", "layers=43",
                                        "steps=1", "ranks=2", "tokens=16", "backward=true",
                                        f"strategy={strategy}", f"routing_trace={trace}",
-                                       "-o", "json", *run])
+                                       "compare_single_rank=false", "-o", "json", *run])
                 self.assertEqual(done.code, DONE, done.err)
+                self.assertTrue(done.json()["predicted_equals_moved"])
                 moved = {name: [0, 0] for name in names.values()}
                 for row in done.json()["traffic"]:
                     moved[row["collective"]][row["src"]] += row["bytes"]

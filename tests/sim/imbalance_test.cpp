@@ -232,7 +232,7 @@ TEST_CASE("buffers of a factor drop what does not fit", "[sim][imbalance]") {
   CHECK(wide.step->program.dropped_slots == dropped);
   CHECK(dropless.step->program.dropped_slots == 0);
   CHECK(wide.step->timeline.total < dropless.step->timeline.total);
-  CHECK(wide.peak() < dropless.peak());
+  CHECK(wide.peak() <= dropless.peak());  // which may lie elsewhere: among the losses
 }
 
 TEST_CASE("an evaluator meets loaded plans between balanced ones", "[sim][imbalance]") {
