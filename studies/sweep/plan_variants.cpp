@@ -129,6 +129,10 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
       if (!word->in_place) key.append(word->name).append(1, '\x1f').append(word->value) += '\x1e';
     }
     if (!latest_.empty() && latest_.front().key == key) return &latest_.front();
+    if (const auto known_fault = refused_.find(key); known_fault != refused_.end()) {
+      fault_ = known_fault->second;
+      return nullptr;
+    }
     Change fixed;
     for (const Word* word : words_) {
       if (!word->in_place) fixed.emplace_back(word->name, word->value);
@@ -137,7 +141,11 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
     try {
       place = &placed(fixed, key);
     } catch (const Error&) {
-      if (not_in_place_.size() == known) return nullptr;
+      if (not_in_place_.size() == known) {
+        if (refused_.size() >= most_words) refused_.clear();
+        fault_ = refused_[key] = std::current_exception();
+        return nullptr;
+      }
     }
     if (not_in_place_.size() == known) return place;
     forget_words();
@@ -179,7 +187,9 @@ void PlanVariants::put_back_the_unwanted(Placed& place) {
 PlanVariant PlanVariants::make(const Change& change) {
   Placed* place = place_of(change);
   const auto is_valid = [](const Word* word) { return !word->in_place || word->valid; };
-  if (place == nullptr || !std::all_of(words_.begin(), words_.end(), is_valid)) return anew(change);
+  if (!std::all_of(words_.begin(), words_.end(), is_valid)) return anew(change);
+  // What is set in place was not read when that fault was found: it is that of all such variants.
+  if (place == nullptr) std::rethrow_exception(fault_);
   Plan& plan = place->plan;
   for (Replaced& one : place->replaced) one.wanted = false;
   for (const Word* word : words_) {

@@ -8,6 +8,7 @@
 // own. The latest of these objects are kept.
 #pragma once
 
+#include <exception>
 #include <list>
 #include <set>
 #include <string>
@@ -65,7 +66,7 @@ class PlanVariants {
   void find_words(const Change& change);
   const Word& word_of(const std::string& name, const std::string& value);
   Word made_word(const std::string& name, const std::string& value) const;
-  // The object in which words_ can be set, or nullptr: none can be made.
+  // The object in which words_ can be set, or nullptr: none can be made, for fault_.
   Placed* place_of(const Change& change);
   Placed& placed(const Change& fixed, const std::string& key);
   void forget_words();
@@ -78,6 +79,8 @@ class PlanVariants {
   Plan anew_;
   std::list<Placed> latest_;  // the latest used first
   std::unordered_map<std::string, std::list<Placed>::iterator> by_key_;
+  std::unordered_map<std::string, std::exception_ptr> refused_;  // by the keys of objects
+  std::exception_ptr fault_;
   std::unordered_map<std::string, Word> known_words_;
   std::vector<const Word*> words_;  // of the plan at hand
   std::string key_;                 // scratch space
