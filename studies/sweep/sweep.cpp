@@ -16,11 +16,17 @@
 
 #include "studies/sweep/refine.hpp"
 #include "studies/sweep/summary.hpp"
+#include "units/checked.hpp"
 
 namespace meshsim {
 namespace {
 
-constexpr std::size_t block_size = 16;        // plans; small, so that an interrupt is soon heard
+// Plans of a block: enough of them that what neighbours share is not made by every thread, and few
+// enough that all threads and ranks have some. Whatever their number, of which threads do not know.
+std::int64_t block_size_for(std::int64_t plans) {
+  return std::clamp<std::int64_t>(plans / 128, 16, 1024);
+}
+
 constexpr std::int64_t longest_list = 200;    // of plans in a table
 constexpr std::size_t blocks_per_thread = 8;  // in flight
 
@@ -90,6 +96,7 @@ class Sweep {
         options_(options),
         hooks_(hooks),
         total_(count_plans(space)),
+        block_size_(static_cast<std::size_t>(block_size_for(total_))),
         plans_(space),
         summary_(std::max(options.top, options.refine), options.probability),
         judges_([this] {
@@ -99,7 +106,7 @@ class Sweep {
 
   SweepResult run() {
     if (hooks_.ranks != nullptr)
-      hooks_.ranks->deal((total_ + std::int64_t{block_size} - 1) / std::int64_t{block_size});
+      hooks_.ranks->deal(ceil_div(total_, static_cast<std::int64_t>(block_size_)));
     const bool helps = hooks_.ranks != nullptr && !hooks_.ranks->is_first();
     return helps ? help() : lead();
   }
@@ -183,7 +190,7 @@ class Sweep {
   std::shared_ptr<Block> take() {
     auto block = std::make_shared<Block>();
     block->first = taken_;
-    while (!stopped() && block->choices.size() < block_size && plans_.next()) {
+    while (!stopped() && block->choices.size() < block_size_ && plans_.next()) {
       block->choices.push_back(plans_.choice());
       block->chips.push_back(plans_.machine().chips);
       block->slices.push_back(plans_.machine().slices);
@@ -220,7 +227,7 @@ class Sweep {
       auto block = std::make_shared<Block>();
       block->first = taken_;
       bool is_known = true;
-      while (block->choices.size() < block_size && plans_.next()) {
+      while (block->choices.size() < block_size_ && plans_.next()) {
         const auto index = static_cast<std::size_t>(taken_++);
         block->choices.push_back(plans_.choice());
         block->skip.push_back(known.at(index));
@@ -334,6 +341,7 @@ class Sweep {
   const SweepOptions& options_;
   const SweepHooks& hooks_;
   std::int64_t total_;
+  std::size_t block_size_;  // plans
   SweepHead head_;
   Enumeration plans_;
   Summary summary_;
