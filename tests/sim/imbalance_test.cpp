@@ -213,10 +213,13 @@ TEST_CASE("buffers of a factor drop what does not fit", "[sim][imbalance]") {
   CHECK(balanced.step->program.dropped_slots * 2 == balanced.step->program.routed_slots);
   // Unbalanced: what the busiest ranks want beyond f times the mean.
   const std::map<std::string, std::string> skewed{{"routing", "lognormal:sigma=1,seed=1"}};
-  const Evaluation wide = evaluate(
-      qwen(skewed, {"use_ragged_sort=true", "ragged_buffer_factor=1.1"}), Fidelity::closed_form);
+  // A tiled loss leaves the peak to the layers.
+  const std::string tiled = "num_vocab_tiling=16";
+  const Evaluation wide =
+      evaluate(qwen(skewed, {"use_ragged_sort=true", "ragged_buffer_factor=1.1", tiled}),
+               Fidelity::closed_form);
   const Evaluation dropless =
-      evaluate(qwen(skewed, {"use_ragged_sort=true"}), Fidelity::closed_form);
+      evaluate(qwen(skewed, {"use_ragged_sort=true", tiled}), Fidelity::closed_form);
   std::int64_t dropped = 0;
   for (std::size_t i = 0; i < 48; ++i) {
     const ExpertLayer& cut = wide.step->experts[i];
@@ -232,7 +235,7 @@ TEST_CASE("buffers of a factor drop what does not fit", "[sim][imbalance]") {
   CHECK(wide.step->program.dropped_slots == dropped);
   CHECK(dropless.step->program.dropped_slots == 0);
   CHECK(wide.step->timeline.total < dropless.step->timeline.total);
-  CHECK(wide.peak() <= dropless.peak());  // which may lie elsewhere: among the losses
+  CHECK(wide.peak() < dropless.peak());
 }
 
 TEST_CASE("an evaluator meets loaded plans between balanced ones", "[sim][imbalance]") {
