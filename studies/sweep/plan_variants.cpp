@@ -58,7 +58,13 @@ PlanVariants::Placed& PlanVariants::placed(const Change& fixed, const std::strin
   {
     Learn learn{*this, plan.config, {}};
     const ReadTrace trace(learn.read);
-    place_plan(plan);
+    try {
+      place_plan(plan);
+    } catch (const Error&) {
+      if (refused_.size() >= most_words) refused_.clear();
+      refused_[key] = std::current_exception();
+      throw;
+    }
   }
   made.place_assumptions = plan.assumptions.size();
   made.hash = hash_of(plan.config);
@@ -142,8 +148,8 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
       place = &placed(fixed, key);
     } catch (const Error&) {
       if (not_in_place_.size() == known) {
-        if (refused_.size() >= most_words) refused_.clear();
-        fault_ = refused_[key] = std::current_exception();
+        const auto refused = refused_.find(key);
+        fault_ = refused != refused_.end() ? refused->second : nullptr;
         return nullptr;
       }
     }
@@ -188,8 +194,9 @@ PlanVariant PlanVariants::make(const Change& change) {
   Placed* place = place_of(change);
   const auto is_valid = [](const Word* word) { return !word->in_place || word->valid; };
   if (!std::all_of(words_.begin(), words_.end(), is_valid)) return anew(change);
-  // What is set in place was not read when that fault was found: it is that of all such variants.
-  if (place == nullptr) std::rethrow_exception(fault_);
+  // What is set in place was not read when a place was refused: all such variants are.
+  if (place == nullptr && fault_) std::rethrow_exception(fault_);
+  if (place == nullptr) return anew(change);
   Plan& plan = place->plan;
   for (Replaced& one : place->replaced) one.wanted = false;
   for (const Word* word : words_) {

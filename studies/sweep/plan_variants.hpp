@@ -66,7 +66,8 @@ class PlanVariants {
   void find_words(const Change& change);
   const Word& word_of(const std::string& name, const std::string& value);
   Word made_word(const std::string& name, const std::string& value) const;
-  // The object in which words_ can be set, or nullptr: none can be made, for fault_.
+  // The object in which words_ can be set, or nullptr: none can be made, for fault_ if the place
+  // was refused.
   Placed* place_of(const Change& change);
   Placed& placed(const Change& fixed, const std::string& key);
   void forget_words();
