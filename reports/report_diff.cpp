@@ -47,17 +47,17 @@ std::string name_of(const std::string& list, const Node& row) {
   return name;
 }
 
-struct Leaf {
+struct ReportLeaf {
   std::string path;
   const Node* value;
 };
 
 void flatten(const std::string& path, const std::string& list, const Node& node,
-             std::vector<Leaf>& leaves);
+             std::vector<ReportLeaf>& leaves);
 
 // What the row is called by is in its path.
 void flatten_row(const std::string& path, const std::string& list, const Node& row,
-                 std::vector<Leaf>& leaves) {
+                 std::vector<ReportLeaf>& leaves) {
   const std::vector<std::string>& naming = naming_fields(list);
   for (const Member& member : row.members) {
     if (std::find(naming.begin(), naming.end(), member.key) == naming.end() ||
@@ -67,7 +67,7 @@ void flatten_row(const std::string& path, const std::string& list, const Node& r
 }
 
 void flatten(const std::string& path, const std::string& list, const Node& node,
-             std::vector<Leaf>& leaves) {
+             std::vector<ReportLeaf>& leaves) {
   switch (node.kind) {
     case Node::Kind::null:
     case Node::Kind::scalar: leaves.push_back({path, &node}); return;
@@ -95,8 +95,8 @@ void flatten(const std::string& path, const std::string& list, const Node& node,
   }
 }
 
-std::vector<Leaf> leaves_of(const ReportFile& report) {
-  std::vector<Leaf> leaves;
+std::vector<ReportLeaf> leaves_of(const ReportFile& report) {
+  std::vector<ReportLeaf> leaves;
   flatten("", "", report.root, leaves);
   return leaves;
 }
@@ -154,12 +154,12 @@ ReportDiff diff_reports(const ReportFile& a, const ReportFile& b) {
                            "two reports of one kind can be compared"});
   }
   ReportDiff diff{&a, &b, {}, 0};
-  const std::vector<Leaf> left = leaves_of(a);
-  const std::vector<Leaf> right = leaves_of(b);
+  const std::vector<ReportLeaf> left = leaves_of(a);
+  const std::vector<ReportLeaf> right = leaves_of(b);
   std::map<std::string, const Node*> others;
-  for (const Leaf& leaf : right) others.emplace(leaf.path, leaf.value);
+  for (const ReportLeaf& leaf : right) others.emplace(leaf.path, leaf.value);
   std::set<std::string> both;
-  for (const Leaf& leaf : left) {
+  for (const ReportLeaf& leaf : left) {
     const auto other = others.find(leaf.path);
     if (other == others.end()) {
       diff.differences.push_back({leaf.path, leaf.value, nullptr});
@@ -172,7 +172,7 @@ ReportDiff diff_reports(const ReportFile& a, const ReportFile& b) {
       diff.differences.push_back({leaf.path, leaf.value, other->second});
     }
   }
-  for (const Leaf& leaf : right) {
+  for (const ReportLeaf& leaf : right) {
     if (!both.contains(leaf.path)) diff.differences.push_back({leaf.path, nullptr, leaf.value});
   }
   return diff;
