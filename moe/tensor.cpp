@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <malloc.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "moe/kept_blocks.hpp"
 #include "units/checked.hpp"
 #include "units/error.hpp"
 
@@ -31,34 +30,35 @@ void TensorMemory::allocated(std::int64_t bytes) {
 }
 
 TensorMemory& tensor_memory() {
-  // Layers ask for the same buffers again and again. Given back to the system, their pages would be
-  // zeroed anew each time, which costs more than many a loop over them.
-  [[maybe_unused]] static const bool keeps_pages =
-      ::mallopt(M_MMAP_THRESHOLD, 32 << 20) == 1 && ::mallopt(M_TRIM_THRESHOLD, 1 << 30) == 1;
   static TensorMemory memory;
   return memory;
 }
 
 namespace {
 
-constexpr std::size_t large_page = std::size_t{2} << 20;
+constexpr std::align_val_t vector_unit{64};
 
-std::align_val_t alignment_of(std::size_t bytes) {
-  return std::align_val_t{bytes >= 2 * large_page ? large_page : 64};
+KeptBlocks& kept_blocks() {
+  static KeptBlocks blocks;
+  return blocks;
 }
 
 }  // namespace
 
 void* allocate_tensor(std::size_t bytes) {
-  void* const memory = ::operator new(bytes, alignment_of(bytes));
-  if (bytes >= 2 * large_page) ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish, no more
+  void* const memory =
+      bytes < KeptBlocks::least ? ::operator new(bytes, vector_unit) : kept_blocks().take(bytes);
   tensor_memory().allocated(static_cast<std::int64_t>(bytes));
   return memory;
 }
 
 void free_tensor(void* memory, std::size_t bytes) noexcept {
   tensor_memory().freed(static_cast<std::int64_t>(bytes));
-  ::operator delete(memory, alignment_of(bytes));
+  if (bytes < KeptBlocks::least) {
+    ::operator delete(memory, vector_unit);
+  } else {
+    kept_blocks().give_back(memory, bytes);
+  }
 }
 
 Tensor<Bf16> to_bf16(const Tensor<float>& tensor) {

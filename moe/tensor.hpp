@@ -41,8 +41,8 @@ class TensorMemory {
 
 TensorMemory& tensor_memory();
 
-// Memory for tensors, aligned for vector units; large ones lie on large pages where the system has
-// them, so that filling them the first time costs little. Both count.
+// Memory for tensors, aligned for vector units. Blocks of large tensors are kept for the next ones
+// (moe/kept_blocks.hpp); what is kept does not count as live.
 void* allocate_tensor(std::size_t bytes);
 void free_tensor(void* memory, std::size_t bytes) noexcept;
 
