@@ -77,41 +77,40 @@ SolvableBlock::SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes)
   }
 }
 
-void SolvableBlock::add_alone(std::size_t cause, const Price& price, Picoseconds time,
-                              BlockTime& to) {
-  if (cause == core) {
-    split_core_time(price, time, [&](std::size_t one, Picoseconds part) { to.add(one, part); });
-  } else {
-    to.add(cause, time);
-  }
-}
-
-BlockTime SolvableBlock::solve(const Operations& operations, std::span<const std::int64_t> numbers,
-                               const Machine& machine, FluidEngine& engine, bool timed) {
-  BlockTime time;
+const BlockRun& SolvableBlock::run(const Operations& operations,
+                                   std::span<const std::int64_t> numbers, const Machine& machine,
+                                   FluidEngine& engine) {
+  run_.total = {};
+  run_.model_flops = {};
+  run_.parts.clear();
   for (Part& part : parts_) {
-    prices_.clear();
+    const std::size_t first = run_.parts.size();
     costs_.clear();
     for (std::size_t i = 0; i < part.leaves.size(); ++i) {
       Leaf& leaf = *part.leaves[i];
-      time.model_flops += model_flops(leaf, operations) * part.times[i];
-      if (!timed) continue;
-      prices_.push_back(price_of(leaf, operations, numbers, machine));
-      if (!part.alone) costs_.push_back(fluid_leaf(leaf, prices_.back()));
+      run_.model_flops += model_flops(leaf, operations) * part.times[i];
+      const Price price = price_of(leaf, operations, numbers, machine);
+      run_.parts.push_back({part.causes[i], price, {price.duration, {}}});
+      if (!part.alone) costs_.push_back(fluid_leaf(leaf, price));
     }
-    if (!timed) continue;
     if (part.alone) {
-      time.total += prices_.front().duration;
-      add_alone(part.causes.front(), prices_.front(), prices_.front().duration, time);
+      run_.total += run_.parts.back().price.duration;
       continue;
     }
-    time.total += Picoseconds(engine.run(part.graph, costs_));
-    for (std::size_t i = 0; i < part.leaves.size(); ++i) {
-      const LeafTime& spent = engine.times()[i];
-      add_alone(part.causes[i], prices_[i], spent.alone, time);
-      time.add(CauseNames::contention, spent.contended);
-    }
+    run_.total += Picoseconds(engine.run(part.graph, costs_));
+    for (std::size_t i = 0; i < part.leaves.size(); ++i)
+      run_.parts[first + i].time = engine.times()[i];
   }
+  return run_;
+}
+
+BlockTime SolvableBlock::solve(const Operations& operations, std::span<const std::int64_t> numbers,
+                               const Machine& machine, FluidEngine& engine) {
+  const BlockRun& once = run(operations, numbers, machine, engine);
+  BlockTime time;
+  time.total = once.total;
+  time.model_flops = once.model_flops;
+  once.split(1, [&](std::size_t cause, Picoseconds part) { time.add(cause, part); });
   return time;
 }
 

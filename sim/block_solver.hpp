@@ -1,7 +1,9 @@
 // The closed form of one block of a step, again and again with other numbers.
 //
 // What does not depend on numbers is made once: the activities of a Parallel, and the causes that
-// its leaves' time counts for, as numbers of names. Gives the time that closed_form() gives.
+// its leaves' time counts for, as numbers of names. Gives the time that closed_form() gives, or
+// that simulate_events() gives for so many runs of the block: they split the same times into
+// causes, the one those of a run, the other those of all runs.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +44,22 @@ struct BlockTime {
   void add(const BlockTime& other, std::int64_t times);
 };
 
+// What the operations of a block took, before it is split into causes.
+struct BlockRun {
+  struct Part {
+    std::size_t cause = 0;  // SolvableBlock::core: by its price
+    Price price;
+    LeafTime time;
+  };
+  Picoseconds total;
+  FlopCount model_flops;
+  std::vector<Part> parts;
+
+  // Calls give(cause, part) for the shares of `times` runs together.
+  template <class Give>
+  void split(std::int64_t times, Give&& give) const;
+};
+
 class SolvableBlock {
  public:
   // Leaves and Parallels of a traced program, one after the other.
@@ -49,13 +67,14 @@ class SolvableBlock {
   SolvableBlock(SolvableBlock&&) = default;  // not to be copied: its parts refer to its nodes
   SolvableBlock& operator=(SolvableBlock&&) = default;
 
-  // With `timed`; else only its FLOPs.
-  BlockTime solve(const Operations& operations, std::span<const std::int64_t> numbers,
-                  const Machine& machine, FluidEngine& engine, bool timed);
-
- private:
   static constexpr std::size_t core = ~std::size_t{0};  // a leaf's time is split by its price
 
+  const BlockRun& run(const Operations& operations, std::span<const std::int64_t> numbers,
+                      const Machine& machine, FluidEngine& engine);
+  BlockTime solve(const Operations& operations, std::span<const std::int64_t> numbers,
+                  const Machine& machine, FluidEngine& engine);
+
+ private:
   struct Part {
     ActivityGraph graph;              // of a Parallel
     std::vector<Leaf*> leaves;        // one, or those of the graph
@@ -64,12 +83,22 @@ class SolvableBlock {
     bool alone = true;                // a leaf
   };
 
-  static void add_alone(std::size_t cause, const Price& price, Picoseconds time, BlockTime& to);
-
   std::vector<ProgramNode> nodes_;
   std::vector<Part> parts_;
-  std::vector<Price> prices_;  // scratch space
+  BlockRun run_;  // scratch space
   std::vector<FluidLeaf> costs_;
 };
+
+template <class Give>
+void BlockRun::split(std::int64_t times, Give&& give) const {
+  for (const Part& part : parts) {
+    if (part.cause == SolvableBlock::core) {
+      split_core_time(part.price, part.time.alone * times, give);
+    } else {
+      give(part.cause, part.time.alone * times);
+    }
+    give(CauseNames::contention, part.time.contended * times);
+  }
+}
 
 }  // namespace meshsim

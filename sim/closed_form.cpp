@@ -4,68 +4,29 @@
 #include <utility>
 
 #include "sim/event_engine.hpp"
+#include "sim/step_walk.hpp"
 
 namespace meshsim {
 namespace {
 
-class ClosedForm {
+// Times are split into causes once per body, and multiplied.
+class ClosedForm : private StepWalk {
  public:
-  ClosedForm(const ExpertLoads* loads, const Machine& machine) : prices_(loads, machine) {}
+  explicit ClosedForm(RoutedPrices& prices) : StepWalk(prices, default_event_cap) {}
 
   Timeline run(const ProgramNode& root) {
-    timeline_.total = add(root, 1, 0);
+    timeline_.total = walk(root);
     timeline_.parts = parts_.take();
     return std::move(timeline_);
   }
 
  private:
-  // The time of `node`, its parts counted `times` times, its exchanges `offset` further than they
-  // say.
-  Picoseconds add(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
-    switch (node.kind) {
-      case ProgramNode::Kind::leaf: return add(node.leaf, times, offset);
-      case ProgramNode::Kind::sequence: {
-        Picoseconds total;
-        for (const ProgramNode& child : node.children) total += add(child, times, offset);
-        return total;
-      }
-      case ProgramNode::Kind::repeat: {
-        if (node.exchange_stride == 0)
-          return add(node.children.front(), times * node.times, offset) * node.times;
-        // Every repeat has loads of its own.
-        Picoseconds total;
-        for (std::int64_t i = 0; i < node.times; ++i) {
-          total += add(node.children.front(), times,
-                       offset + static_cast<std::int32_t>(i) * node.exchange_stride);
-        }
-        return total;
-      }
-      case ProgramNode::Kind::parallel: {
-        const Timeline alone = simulate_events(node, prices_, offset);
-        for (const TimePart& part : alone.parts) parts_.add(part, times);
-        for (std::size_t i = 0; i < alone.imbalance.size(); ++i)
-          add_imbalance(static_cast<std::int32_t>(i), alone.imbalance[i] * times);
-        return alone.total;
-      }
-    }
-    return {};
+  void spent(const Spent& one) override {
+    const Picoseconds waited = parts_.add_alone(one.leaf, one.price, one.time.alone, one.times);
+    parts_.add_contention(one.leaf, one.time.contended, one.times);
+    timeline_.add_imbalance(one.exchange, waited * one.times);
   }
 
-  Picoseconds add(const Leaf& leaf, std::int64_t times, std::int32_t offset) {
-    const std::int32_t exchange = RoutedPrices::exchange_of(leaf, offset);
-    const Price cost = prices_(leaf, exchange);
-    add_imbalance(exchange, parts_.add_alone(leaf, cost, cost.duration, times) * times);
-    return cost.duration;
-  }
-
-  void add_imbalance(std::int32_t exchange, Picoseconds time) {
-    if (exchange < 0 || time.value() == 0) return;
-    timeline_.imbalance.resize(
-        std::max(timeline_.imbalance.size(), static_cast<std::size_t>(exchange) + 1));
-    timeline_.imbalance[static_cast<std::size_t>(exchange)] += time;
-  }
-
-  RoutedPrices prices_;
   Timeline timeline_;
   TimeParts parts_;
 };
@@ -73,11 +34,13 @@ class ClosedForm {
 }  // namespace
 
 Timeline closed_form(const StepProgram& program, const Machine& machine) {
-  return ClosedForm(program.loads.get(), machine).run(program.root);
+  RoutedPrices prices(program.loads.get(), machine);
+  return ClosedForm(prices).run(program.root);
 }
 
 Timeline closed_form(const ProgramNode& node, const Machine& machine) {
-  return ClosedForm(nullptr, machine).run(node);
+  RoutedPrices balanced(nullptr, machine);
+  return ClosedForm(balanced).run(node);
 }
 
 }  // namespace meshsim

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "sim/block_solver.hpp"
-#include "sim/event_engine.hpp"
 #include "sim/plan_identity.hpp"
 #include "sim/step_layout.hpp"
 #include "units/interned.hpp"
@@ -18,6 +17,8 @@ namespace {
 constexpr std::size_t most_results = 300'000;
 // Of blocks, which are only asked for where layouts that share them are met for the first time.
 constexpr std::size_t most_block_times = 50'000;
+// The same for the event engine, which keeps the time of every operation of a block.
+constexpr std::size_t most_block_runs = 4'000;
 // Templates that are kept whole, for blocks that are met for the first time.
 constexpr std::size_t most_templates = 256;
 
@@ -65,9 +66,10 @@ struct BlockGroup {
   BlockInputs inputs;
   std::vector<BlockUse> blocks;
 
-  void add(const BlockUse& use) {
+  // `once`: blocks of one form are counted together.
+  void add(const BlockUse& use, bool once) {
     for (BlockUse& known : blocks) {
-      if (known.form != use.form || known.count_class() != use.count_class()) continue;
+      if (!once || known.form != use.form || known.count_class() != use.count_class()) continue;
       known.times += use.times;
       return;
     }
@@ -85,7 +87,6 @@ struct Layout {
   MemoryPlan memory;
   std::vector<AmountTerm> host;
   std::vector<BlockGroup> groups;
-  StepProgram program;  // for the event engine
 };
 
 std::int64_t loss_tiles(const Plan& plan) { return plan.config.integer("num_vocab_tiling"); }
@@ -108,6 +109,7 @@ class Evaluator::Memory {
     // Loads differ from layer to layer: little would be shared.
     if (!plan.routing.balanced()) return answer_of(meshsim::evaluate(plan, fidelity_));
     if (times_.size() > most_block_times) times_.clear();
+    if (runs_.size() > most_block_runs) runs_.clear();
     values_.look_at(plan.config);
     const PlanIdentity identity = identities_.of(plan);
     RestingState& state = resting(plan, identity);
@@ -334,7 +336,6 @@ class Evaluator::Memory {
       layout.memory = MemoryPlan(program, row_, places_.first);
       layout.host = program.host.terms();
       layout.groups = groups_of(program);
-      if (fidelity_ == Fidelity::event) layout.program = std::move(program);
       return layout;
     });
   }
@@ -346,7 +347,9 @@ class Evaluator::Memory {
       auto group = std::find_if(groups.begin(), groups.end(),
                                 [&](const BlockGroup& one) { return one.inputs == inputs; });
       if (group == groups.end()) group = groups.insert(groups.end(), {0, inputs, {}});
-      group->add({&block_form(block, inputs), block.times, block.per_microbatch, block.per_tile});
+      // The event engine splits the times of every block of its own into causes.
+      group->add({&block_form(block, inputs), block.times, block.per_microbatch, block.per_tile},
+                 fidelity_ == Fidelity::closed_form);
     }
     for (BlockGroup& group : groups) {
       Key key;
@@ -389,21 +392,22 @@ class Evaluator::Memory {
 
   void add_time(const Plan& plan, Context& context, Layout& layout, Answer& answer) {
     const Machine& machine = identities_.machine(plan, context);
-    const std::int64_t microbatches = plan.training.gradient_accumulation;
-    const std::int64_t tiles = loss_tiles(plan);
     FlopCount model_flops;
     sums_.assign(causes_.size(), Picoseconds());
     for (const BlockGroup& group : layout.groups) {
+      if (fidelity_ == Fidelity::event) {
+        add_runs(plan, context, group, machine, model_flops, answer);
+        continue;
+      }
       const GroupTime& time = time_of(plan, context, group, machine);
       for (std::size_t i = 0; i < time.size(); ++i) {
         const BlockTime& blocks = time[i];
-        const std::int64_t count = ((i & 1U) != 0 ? microbatches : 1) * ((i & 2U) != 0 ? tiles : 1);
+        const std::int64_t count = count_of(plan, i);
         answer.step_time += blocks.total * count;
         model_flops += blocks.model_flops * count;
         for (const auto& [cause, part] : blocks.causes) sums_[cause] += part * count;
       }
     }
-    if (fidelity_ == Fidelity::event) simulate(plan, layout, machine, answer);
     answer.time.reserve(causes_.size());
     for (const std::size_t i : causes_.sorted()) {
       if (sums_[i] > Picoseconds()) answer.time.emplace_back(causes_.name(i), sums_[i]);
@@ -411,6 +415,12 @@ class Evaluator::Memory {
     const double time = seconds(answer.step_time);
     answer.mfu = static_cast<double>(model_flops.value()) / (machine.matmul_peak.value() * time);
     answer.tokens_per_s_per_device = static_cast<double>(step_tokens(plan)) / time;
+  }
+
+  // How often blocks of a class run (BlockUse::count_class).
+  static std::int64_t count_of(const Plan& plan, std::size_t count_class) {
+    return ((count_class & 1U) != 0 ? plan.training.gradient_accumulation : 1) *
+           ((count_class & 2U) != 0 ? loss_tiles(plan) : 1);
   }
 
   void add_inputs(const BlockInputs& inputs) {
@@ -433,36 +443,41 @@ class Evaluator::Memory {
     return group_times_.insert(key, std::move(sum));
   }
 
-  // `operations`: those of the form's slots, once they are needed.
-  const BlockTime& time_of(const Plan& plan, const Context& context, BlockForm& form,
-                           const Machine& machine, std::optional<Operations>& operations) {
+  // Result `memo` of a block under its inputs, made by `make(operations)`. `operations`: those of
+  // the form's slots, once they are needed.
+  template <class Value, class Make>
+  const Value& of_block(Memo<Value>& memo, const Plan& plan, const Context& context,
+                        const BlockForm& form, std::optional<Operations>& operations,
+                        const Make& make) {
     key_.clear().add(form.id).add(context.id);
     add_inputs(form.inputs);
-    if (const BlockTime* known = times_.find(key_)) return *known;
+    if (const Value* known = memo.find(key_)) return *known;
     if (!operations) operations.emplace(whole_templates(plan, form.inputs.slots));
-    const bool timed = fidelity_ == Fidelity::closed_form;
-    return times_.insert(key_, form.block.solve(*operations, row_, machine, engine_, timed));
+    return memo.insert(key_, make(*operations));
   }
 
-  // The whole step by events: only its layout is remembered.
-  void simulate(const Plan& plan, Layout& layout, const Machine& machine, Answer& answer) {
-    const Operations operations(whole_templates(plan, all_slots()));
+  const BlockTime& time_of(const Plan& plan, const Context& context, BlockForm& form,
+                           const Machine& machine, std::optional<Operations>& operations) {
+    return of_block(times_, plan, context, form, operations, [&](const Operations& at_hand) {
+      return form.block.solve(at_hand, row_, machine, engine_);
+    });
+  }
+
+  // The times of a group by the event engine.
+  void add_runs(const Plan& plan, const Context& context, const BlockGroup& group,
+                const Machine& machine, FlopCount& model_flops, Answer& answer) {
     find_row();
-    renumber(layout.program.root, operations, row_);
-    set_counts(layout.program.root, plan.training.gradient_accumulation, loss_tiles(plan));
-    const Timeline timeline = simulate_events(layout.program, machine);
-    answer.step_time = timeline.total;
-    for (const TimePart& part : timeline.parts) {
-      const std::size_t cause = causes_.number(part.cause);
-      sums_.resize(causes_.size());
-      sums_[cause] += part.time;
+    std::optional<Operations> operations;
+    for (const BlockUse& use : group.blocks) {
+      const BlockRun& run =
+          of_block(runs_, plan, context, *use.form, operations, [&](const Operations& at_hand) {
+            return use.form->block.run(at_hand, row_, machine, engine_);
+          });
+      const std::int64_t count = use.times * count_of(plan, use.count_class());
+      answer.step_time += run.total * count;
+      model_flops += run.model_flops * count;
+      run.split(count, [&](std::size_t cause, Picoseconds part) { sums_[cause] += part; });
     }
-  }
-
-  static void set_counts(ProgramNode& node, std::int64_t microbatches, std::int64_t tiles) {
-    if (node.counts == RepeatOf::microbatches) node.times = microbatches;
-    if (node.counts == RepeatOf::loss_tiles) node.times = tiles;
-    for (ProgramNode& child : node.children) set_counts(child, microbatches, tiles);
   }
 
   Fidelity fidelity_;
@@ -482,6 +497,7 @@ class Evaluator::Memory {
   Memo<std::int64_t> group_ids_;
   Memo<BlockTime> times_;
   Memo<GroupTime> group_times_;
+  Memo<BlockRun> runs_;
   CauseNames causes_;
   std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
   std::size_t shares_ = 0;

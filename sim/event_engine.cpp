@@ -1,18 +1,62 @@
 #include "sim/event_engine.hpp"
 
+#include <utility>
+
 #include "sim/activity_graph.hpp"
 #include "sim/fluid.hpp"
+#include "sim/step_walk.hpp"
 
 namespace meshsim {
-
 namespace {
 
-void add_imbalance(Timeline& timeline, std::int32_t exchange, Picoseconds time) {
-  if (exchange < 0 || time.value() == 0) return;
-  const auto at = static_cast<std::size_t>(exchange);
-  if (timeline.imbalance.size() <= at) timeline.imbalance.resize(at + 1);
-  timeline.imbalance[at] += time;
-}
+// Times of all runs of a leaf are added up, and split into causes then.
+class EventWalk : private StepWalk {
+ public:
+  EventWalk(RoutedPrices& prices, std::int64_t cap) : StepWalk(prices, cap) {}
+
+  Timeline run(const ProgramNode& root, std::int32_t exchange_offset) {
+    timeline_.total = walk(root, exchange_offset);
+    for (const Sum& sum : sums_) split(*sum.leaf, sum.exchange, sum.price, sum.time);
+    timeline_.parts = parts_.take();
+    return std::move(timeline_);
+  }
+
+ private:
+  // Of a leaf that is met again and again, under one exchange.
+  struct Sum {
+    const Leaf* leaf = nullptr;
+    std::int32_t exchange = -1;
+    Price price;
+    LeafTime time;
+  };
+
+  void spent(const Spent& one) override {
+    const LeafTime time{one.time.alone * one.times, one.time.contended * one.times};
+    if (one.all || one.exchange >= 0) {
+      split(one.leaf, one.exchange, one.price, time);
+      return;
+    }
+    constexpr std::size_t none = ~std::size_t{0};
+    if (latest_.size() <= one.number) latest_.resize(one.number + 1, none);
+    std::size_t& at = latest_[one.number];
+    if (at == none) {
+      at = sums_.size();
+      sums_.push_back({&one.leaf, one.exchange, one.price, {}});
+    }
+    sums_[at].time.alone += time.alone;
+    sums_[at].time.contended += time.contended;
+  }
+
+  void split(const Leaf& leaf, std::int32_t exchange, const Price& price, const LeafTime& time) {
+    timeline_.add_imbalance(exchange, parts_.add_alone(leaf, price, time.alone));
+    parts_.add_contention(leaf, time.contended);
+  }
+
+  Timeline timeline_;
+  TimeParts parts_;
+  std::vector<Sum> sums_;
+  std::vector<std::size_t> latest_;  // of each leaf of the tree, in sums_
+};
 
 }  // namespace
 
@@ -27,9 +71,15 @@ Timeline simulate_events(const StepProgram& program, const Machine& machine,
   return simulate_events(program.root, prices, 0, event_cap);
 }
 
-Timeline simulate_events(const ProgramNode& node, RoutedPrices& price, std::int32_t exchange_offset,
-                         std::int64_t event_cap) {
-  const ActivityGraph graph = activity_graph(node, event_cap, exchange_offset);
+Timeline simulate_events(const ProgramNode& node, RoutedPrices& prices,
+                         std::int32_t exchange_offset, std::int64_t event_cap) {
+  return EventWalk(prices, event_cap).run(node, exchange_offset);
+}
+
+Timeline simulate_unrolled(const StepProgram& program, const Machine& machine,
+                           std::int64_t event_cap) {
+  RoutedPrices price(program.loads.get(), machine);
+  const ActivityGraph graph = activity_graph(program.root, event_cap);
   std::vector<Price> prices;
   std::vector<FluidLeaf> costs;
   for (std::size_t i = 0; i < graph.leaves.size(); ++i) {
@@ -43,8 +93,8 @@ Timeline simulate_events(const ProgramNode& node, RoutedPrices& price, std::int3
   for (std::size_t i = 0; i < graph.leaves.size(); ++i) {
     const Leaf& leaf = *graph.leaves[i];
     const LeafTime& time = engine.times()[i];
-    add_imbalance(timeline, graph.exchanges[i], parts.add_alone(leaf, prices[i], time.alone));
-    parts.add({leaf.layer_kind, leaf.pass, "contention", time.contended});
+    timeline.add_imbalance(graph.exchanges[i], parts.add_alone(leaf, prices[i], time.alone));
+    parts.add_contention(leaf, time.contended);
   }
   timeline.parts = parts.take();
   for (const FluidInterval& interval : engine.intervals()) {

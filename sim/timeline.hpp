@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cost_models/price.hpp"
@@ -29,7 +31,7 @@ struct TimePart {
   Picoseconds time;
 };
 
-// One run of a leaf. Only the event engine records them.
+// One run of a leaf. Only simulate_unrolled() (sim/event_engine.hpp) records them.
 struct Interval {
   const Leaf* leaf = nullptr;
   Picoseconds start, end;
@@ -41,6 +43,7 @@ struct Timeline {
   std::vector<Interval> intervals;
   // Of the parts with cause "imbalance": the time of each exchange of StepProgram::loads.
   std::vector<Picoseconds> imbalance;
+  void add_imbalance(std::int32_t exchange, Picoseconds time);  // exchange -1: none
 };
 
 // Nothing runs on the TensorCore while this transfer does: "exposed:" and over what.
@@ -70,13 +73,26 @@ std::string_view core_cause_name(std::size_t cause);
 class TimeParts {
  public:
   void add(const TimePart& part, std::int64_t times = 1);
+  void add_contention(const Leaf& leaf, Picoseconds time, std::int64_t times = 1);
   // `time` of `leaf` as it goes alone, by its causes. Returns how much of it is imbalance.
   Picoseconds add_alone(const Leaf& leaf, const Price& price, Picoseconds time,
                         std::int64_t times = 1);
   std::vector<TimePart> take();
 
  private:
-  std::vector<TimePart> parts_;
+  // Of the leaves of one kind of layer and pass. Causes of the TensorCore are counted by number,
+  // those of transfers by name.
+  struct Row {
+    std::string layer_kind;
+    Pass pass = Pass::forward;
+    std::array<Picoseconds, core_cause_count + 1> core{};
+    std::vector<std::pair<std::string, Picoseconds>> others;
+    void add(std::string_view cause, Picoseconds time);
+  };
+  Row& row(const std::string& layer_kind, Pass pass);
+
+  std::vector<Row> rows_;
+  std::size_t latest_ = 0;  // of the rows: that of the leaf before
 };
 
 }  // namespace meshsim

@@ -23,6 +23,21 @@ const std::vector<std::pair<const char*, Engine>> engines{
        return simulate_events(program, machine);
      }}};
 
+// Every repeat run from event to event.
+void check_against_unrolled(const StepProgram& program, const Machine& machine) {
+  const Timeline once = simulate_events(program, machine);
+  const Timeline all = simulate_unrolled(program, machine);
+  REQUIRE(once.total == all.total);
+  REQUIRE(once.imbalance == all.imbalance);
+  REQUIRE(once.parts.size() == all.parts.size());
+  for (std::size_t i = 0; i < all.parts.size(); ++i) {
+    CHECK(once.parts[i].layer_kind == all.parts[i].layer_kind);
+    CHECK(once.parts[i].pass == all.parts[i].pass);
+    CHECK(once.parts[i].cause == all.parts[i].cause);
+    CHECK(once.parts[i].time == all.parts[i].time);
+  }
+}
+
 const std::vector<Words>& plans() {
   static const std::vector<Words> all{
       job("deepseek4-284b", "v5p-512"),
@@ -237,6 +252,19 @@ TEST_CASE("random programs on random machines: faster is not slower", "[sim][bou
         REQUIRE(total(run, program, faster(machine, what, 2)) <= 1.02 * before);
       }
     }
+  }
+}
+
+TEST_CASE("bodies that are simulated once take what all their runs take", "[sim][bounds]") {
+  for (const Words& words : plans()) {
+    const Plan plan = plan_of(words);
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel})
+      check_against_unrolled(lower(plan, prefetch), machine_of(plan));
+  }
+  std::mt19937 random(8);
+  for (int i = 0; i < 2000; ++i) {
+    INFO("program " << i);
+    check_against_unrolled(program_of(random_tree(random, 3)), toy_machine());
   }
 }
 

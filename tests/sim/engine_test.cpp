@@ -103,7 +103,7 @@ TEST_CASE("who does not use a full resource runs at full speed", "[sim]") {
 TEST_CASE("intervals tell when everything ran", "[sim]") {
   const StepProgram program =
       program_of(sequence({work(1, 0), parallel(work(1, 0), {gather(8'000)}), work(2, 0)}));
-  const Timeline timeline = simulate_events(program, free_hbm());
+  const Timeline timeline = simulate_unrolled(program, free_hbm());
   REQUIRE(timeline.intervals.size() == 4);  // in the order of their ends
   CHECK(timeline.intervals[0].end == Picoseconds(t));
   CHECK(timeline.intervals[1].leaf->name == "gather");
@@ -127,9 +127,11 @@ TEST_CASE("a million operations that take no time end at once", "[sim]") {
 }
 
 TEST_CASE("beyond the cap of operations the engine refuses, with a way out", "[sim]") {
-  const StepProgram program = program_of(repeat(10, work(1, 0)));
-  CHECK(simulate_events(program, toy_machine(), 10).total == Picoseconds(10 * t));
-  const Error error = refusal([&] { simulate_events(program, toy_machine(), 9); });
+  // Ten tiles, a transfer of 5000 ps, and the end of both.
+  const StepProgram program = program_of(parallel(repeat(10, work(1, 0)), {gather(8'000)}));
+  CHECK(simulate_events(program, free_hbm(), 12).total == Picoseconds(10 * t));
+  CHECK(simulate_unrolled(program, free_hbm(), 12).total == Picoseconds(10 * t));
+  const Error error = refusal([&] { simulate_events(program, free_hbm(), 9); });
   CHECK(error.kind() == ErrorKind::resource_limit);
   CHECK_THAT(error.diagnostics().front().what, Catch::Contains("more than 9 operations"));
   CHECK_THAT(error.diagnostics().front().hint, Catch::Contains("closed-form"));

@@ -109,6 +109,27 @@ TEST_CASE("a backward pass meets the exchanges in reverse", "[sim][imbalance]") 
   CHECK(simulate_events(program, machine).total == closed.total);
 }
 
+TEST_CASE("layers under their own loads take what all of them take, run one by one",
+          "[sim][imbalance]") {
+  const Plan plan = qwen({{"routing", "lognormal:sigma=0.45,seed=1"}},
+                         {"gradient_accumulation_steps=2", "max_target_length=512"});
+  for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+    const StepProgram program = lower(plan, prefetch);
+    const Machine machine = machine_of(plan);
+    const Timeline once = simulate_events(program, machine);
+    const Timeline all = simulate_unrolled(program, machine);
+    CHECK(once.total == all.total);
+    CHECK(once.imbalance == all.imbalance);
+    CHECK(once.imbalance.size() > 48);  // of two microbatches
+    REQUIRE(once.parts.size() == all.parts.size());
+    for (std::size_t i = 0; i < all.parts.size(); ++i) {
+      INFO(all.parts[i].layer_kind << " " << all.parts[i].cause);
+      CHECK(once.parts[i].cause == all.parts[i].cause);
+      CHECK(once.parts[i].time == all.parts[i].time);
+    }
+  }
+}
+
 TEST_CASE("what a transfer hides is not paid twice", "[sim][imbalance]") {
   // The busiest rank's 24 tiles (6.3 us) run beside a gather of 5.1 us, longer than 16 and less
   // than 24: the step is as long as the straggler.
