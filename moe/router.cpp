@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "moe/clones.hpp"
 #include "moe/gemm.hpp"
 #include "moe/top_k.hpp"
 #include "routing/random.hpp"
@@ -21,8 +22,8 @@ void round_if_bf16(const RouterRule& rule, std::span<float> values) {
   for (float& value : values) value = rounded_to_bf16(value);
 }
 
-void add_row(const float* row, std::int64_t width, float* sum) {
-  for (std::int64_t i = 0; i < width; ++i) sum[i] += row[i];
+MESHSIM_CLONES void add_rows(const float* a, const float* b, std::int64_t width, float* sum) {
+  for (std::int64_t i = 0; i < width; ++i) sum[i] = a[i] + b[i];
 }
 
 // Weights of one token before normalising: values is the row of `biased`, pre the row of `pre`.
@@ -102,14 +103,17 @@ GateOutput score_gate(const RouterRule& rule, Tensor<float> logits, std::span<co
   constexpr std::int64_t block = 16;  // rows that stay in the cache
   for (std::int64_t first = 0; first < tokens; first += block) {
     const std::int64_t rows = std::min(block, tokens - first);
-    const std::span<float> values(logits.row(first), static_cast<std::size_t>(rows * experts));
-    score_rows(rule.score, values.data(), rows, experts, values.data());
-    round_if_bf16(rule, values);
-    if (rule.keeps_pre_bias) std::copy(values.begin(), values.end(), gate.pre_bias.row(first));
-    if (bias.empty()) continue;
-    for (std::int64_t t = 0; t < rows; ++t)
-      add_row(bias.data(), experts, values.data() + t * experts);
-    round_if_bf16(rule, values);
+    const std::span<float> biased(logits.row(first), static_cast<std::size_t>(rows * experts));
+    float* const pre = rule.keeps_pre_bias ? gate.pre_bias.row(first) : biased.data();
+    score_rows(rule.score, biased.data(), rows, experts, pre);
+    round_if_bf16(rule, {pre, biased.size()});
+    if (!bias.empty()) {
+      for (std::int64_t t = 0; t < rows; ++t)
+        add_rows(pre + t * experts, bias.data(), experts, biased.data() + t * experts);
+      round_if_bf16(rule, biased);
+    } else if (rule.keeps_pre_bias) {
+      std::copy_n(pre, biased.size(), biased.data());
+    }
   }
   gate.biased = std::move(logits);
   return gate;

@@ -9,44 +9,39 @@
 namespace meshsim {
 namespace {
 
-[[gnu::always_inline]] inline float two_to(std::int32_t n) {
-  return std::bit_cast<float>((n + 127) << 23);
-}
-
-// exp for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor to r^7 (error 2e-9), times 2^n in two
-// steps, so that results below 2^-126 are rounded and not lost.
+// exp for x <= 0: x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial in r (minimax fit by Remez
+// exchange, relative error 8e-8), times 2^(n + 64) and 2^-64, so that results below 2^-126 are
+// rounded and not lost.
 [[gnu::always_inline]] inline float exp_of(float x) {
+  constexpr float to_integer = 0x1.8p23F;  // a sum with it has no fraction bits: n is its low bits
   x = x < -104.0F ? -104.0F : x;
-  x = x > 88.0F ? 88.0F : x;
-  const float scaled = x * 1.44269504F;
-  const auto n = static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F));
-  const auto whole = static_cast<float>(n);
+  const float shifted = x * 1.44269504F + to_integer;
+  const float whole = shifted - to_integer;
   const float r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;  // ln 2 in two parts
-  float p = 1.0F / 5040.0F;
-  p = p * r + 1.0F / 720.0F;
-  p = p * r + 1.0F / 120.0F;
-  p = p * r + 1.0F / 24.0F;
-  p = p * r + 1.0F / 6.0F;
-  p = p * r + 0.5F;
+  float p = 8.2976552e-3F;
+  p = p * r + 4.1915382e-2F;
+  p = p * r + 0.16667575F;
+  p = p * r + 0.49998895F;
+  p = p * r + 0.99999969F;
   p = p * r + 1.0F;
-  p = p * r + 1.0F;
-  const std::int32_t half = n / 2;
-  return p * two_to(half) * two_to(n - half);
+  constexpr std::uint32_t bias = 127 + 64;
+  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + bias) << 23;
+  return p * std::bit_cast<float>(exponent) * 0x1p-64F;
 }
 
-// log(1 + u) for 0 <= u <= 1: with s = u / (2 + u) <= 1/3 it is 2 artanh(s) = 2 (s + s^3/3 + ...);
-// the first term left out is s^17/17, 5e-10 of s.
+// log(1 + u) for 0 <= u <= 1: u times a polynomial (minimax fit by Remez exchange to log(1 + u) /
+// u, relative error 3e-8).
 [[gnu::always_inline]] inline float log1p_of(float u) {
-  const float s = u / (2.0F + u);
-  const float q = s * s;
-  float p = 1.0F / 15.0F;
-  p = p * q + 1.0F / 13.0F;
-  p = p * q + 1.0F / 11.0F;
-  p = p * q + 1.0F / 9.0F;
-  p = p * q + 1.0F / 7.0F;
-  p = p * q + 1.0F / 5.0F;
-  p = p * q + 1.0F / 3.0F;
-  return 2.0F * s + 2.0F * s * (p * q);
+  float p = 5.2326941e-3F;
+  p = p * u - 2.9505237e-2F;
+  p = p * u + 7.8225948e-2F;
+  p = p * u - 0.13663245F;
+  p = p * u + 0.19106006F;
+  p = p * u - 0.24842982F;
+  p = p * u + 0.33319097F;
+  p = p * u - 0.49999493F;
+  p = p * u + 1.0F;
+  return u * p;
 }
 
 [[gnu::always_inline]] inline float sigmoid_of(float z) {

@@ -11,24 +11,50 @@
 using namespace meshsim;
 using namespace meshsim::testing;
 
-TEST_CASE("top-k: descending, ties to the lowest id, for every width up to 300 and k up to E") {
-  for (std::uint64_t seed = 0; seed < 400; ++seed) {
-    const std::int64_t width = 1 + random_below(seed, 1, 300);
-    const std::int64_t k = seed % 7 == 0 ? width : 1 + random_below(seed, 2, width);
+TEST_CASE("top-k: descending, ties to the lowest id, for every width up to 1100 and k up to E") {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  for (std::uint64_t seed = 0; seed < 3000; ++seed) {
+    const std::int64_t width = 1 + random_below(seed, 1, seed % 50 == 0 ? 1100 : 300);
+    const std::int64_t k = seed % 7 == 0 ? width : 1 + random_below(seed, 2, std::min(width, 20L));
+    const std::int64_t distinct = seed % 2 == 0 ? 9 : 1 << 20;  // few distinct values: many ties
     std::vector<float> values;
-    for (std::int64_t e = 0; e < width; ++e)  // few distinct values: many ties
-      values.push_back(
-          static_cast<float>(random_below(seed, static_cast<std::uint64_t>(10 + e), 9)) - 4);
-    if (seed % 3 == 0) values[0] = -std::numeric_limits<float>::infinity();
+    for (std::int64_t e = 0; e < width; ++e) {
+      const std::int64_t draw = random_below(seed, static_cast<std::uint64_t>(10 + e), distinct);
+      values.push_back(static_cast<float>(draw - distinct / 2));
+    }
+    if (seed % 3 == 0) values[0] = -infinity;
+    if (seed % 5 == 0) values.back() = infinity;
+    if (seed % 11 == 0)  // no number, and a zero of either sign
+      for (std::size_t e = 0; e < values.size(); e += 3) {
+        values[e] = e % 2 == 0 ? std::numeric_limits<float>::quiet_NaN() : -0.0F;
+        if (e + 1 < values.size()) values[e + 1] = 0.0F;
+      }
     std::vector<ExpertId> order(static_cast<std::size_t>(width));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](ExpertId a, ExpertId b) {
-      return values[static_cast<std::size_t>(a)] > values[static_cast<std::size_t>(b)];
-    });
+    const auto number = [&](ExpertId e) {
+      const float value = values[static_cast<std::size_t>(e)];
+      return value == value ? value : -infinity;
+    };
+    std::stable_sort(order.begin(), order.end(),
+                     [&](ExpertId a, ExpertId b) { return number(a) > number(b); });
     order.resize(static_cast<std::size_t>(k));
     std::vector<ExpertId> chosen(static_cast<std::size_t>(k));
     TopK(width, k)(values.data(), chosen.data());
     REQUIRE(chosen == order);
+  }
+}
+
+TEST_CASE("a choice of several tokens leaves no trace of one in the next") {
+  TopK largest(40, 3);
+  const std::vector<float> same(40, 2.0F);
+  std::vector<float> rising;
+  for (int e = 0; e < 40; ++e) rising.push_back(static_cast<float>(e));
+  std::vector<ExpertId> chosen(3);
+  for (int turn = 0; turn < 3; ++turn) {
+    largest(rising.data(), chosen.data());
+    CHECK(chosen == std::vector<ExpertId>{39, 38, 37});
+    largest(same.data(), chosen.data());  // 40 candidates
+    CHECK(chosen == std::vector<ExpertId>{0, 1, 2});
   }
 }
 
