@@ -238,14 +238,15 @@ BufferId Emitter::gradient(Instance& instance, std::size_t id) {
   if (of == no_buffer) {
     const LayerTemplate& layer = *instance.layer;
     of = buffer(layer.layer_kind + " d " + layer.weights[id].name, "local_gradients",
-                numbers(layer).weight(id, WeightNumber::local_gradient));
+                numbers(layer).weight(id, layer.weights[id].relaid ? WeightNumber::local_gradient
+                                                                   : WeightNumber::gathered));
   }
   return of;
 }
 
 BufferId Emitter::kernel_gradient(Instance& instance, std::size_t id) {
   const LayerTemplate& layer = *instance.layer;
-  if (!layer.weights[id].copied_gradient) return gradient(instance, id);
+  if (!layer.weights[id].relaid) return gradient(instance, id);
   BufferId& of = instance.kernel_gradients[id];
   if (of == no_buffer)
     of = buffer(layer.layer_kind + " kernel d " + layer.weights[id].name, "local_gradients",
@@ -270,6 +271,7 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
   for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
+  for (const std::string& spare : op.spares) append_unique(leaf.spares, symbol(instance, spare));
   for (const std::size_t id : op.gradients) {
     if (instance.layer->weights[id].gradient)
       append_unique(leaf.writes, kernel_gradient(instance, id));

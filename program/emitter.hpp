@@ -50,8 +50,8 @@ class Emitter {
   // nothing where there is none.
   std::vector<ProgramNode> relayout(const Instance& instance, const std::vector<std::size_t>& which,
                                     Pass pass);
-  // The copies of those gradients of `which` that their kernel sums elsewhere
-  // (Weight::copied_gradient), one after another.
+  // The copies of those gradients of `which` that their kernel sums in its own layout
+  // (Weight::relaid), one after another.
   std::vector<ProgramNode> copy_gradients(Instance& instance,
                                           const std::vector<std::size_t>& which);
 

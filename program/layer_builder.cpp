@@ -234,7 +234,7 @@ OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matm
   }
   for (const std::string& g : gradients) {
     op.gradients.push_back(weight(g));
-    work.hbm_bytes += layer_.weights[op.gradients.back()].local_gradient;
+    work.hbm_bytes += layer_.weights[op.gradients.back()].gathered;
   }
   op.reads = std::move(reads);
   op.writes = std::move(writes);
@@ -317,15 +317,9 @@ OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<
   work.contracts_rows = sums_rows;
   Bytes whole;
   for (const std::string& w : weights) {
-    const Weight& one = layer_.weights[weight(w)];
-    if (!sums_rows) {
-      whole += one.gathered;
-      continue;
-    }
-    const Bytes summed = one.copied_gradient ? one.gathered : one.local_gradient;
-    whole += summed;
-    work.hbm_bytes -= one.local_gradient - summed;
-    if (groups.adds) work.hbm_bytes += summed;
+    const Bytes bytes = layer_.weights[weight(w)].gathered;
+    whole += bytes;
+    if (sums_rows && groups.adds) work.hbm_bytes += bytes;
   }
   work.hbm_bytes -= whole - Bytes(whole.value() / groups.share);
   return op;

@@ -83,8 +83,8 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   return nodes;
 }
 
-ProgramNode LayerPasses::forward(Instance& instance, Beside beside, bool keeps_weights) {
-  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, keeps_weights && stays()));
+ProgramNode LayerPasses::forward(Instance& instance, Beside beside) {
+  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, false));
   if (beside.empty()) return main;
   return parallel(std::move(main), {sequence(std::move(beside))});
 }

@@ -19,9 +19,8 @@ class LayerPasses {
   bool ahead() const { return prefetch_ == Prefetch::layer; }
 
   // The whole forward pass. Under Prefetch::layer the weights of `instance` must have been
-  // gathered. With `keeps_weights` what it gathers stays for the backward pass, but for
-  // Prefetch::use.
-  ProgramNode forward(Instance& instance, Beside beside, bool keeps_weights = false);
+  // gathered.
+  ProgramNode forward(Instance& instance, Beside beside);
 
   // The forward operations that `again` marks.
   std::vector<ProgramNode> recompute(Instance& instance, const Recomputation& again);

@@ -27,6 +27,7 @@ struct OpTemplate {
   std::string name;
   std::variant<Compute, Collective> work;
   std::vector<std::string> reads, writes;
+  std::vector<std::string> spares;     // read by nothing, freed after it (Leaf::spares)
   std::vector<std::size_t> weights;    // read, as indices into LayerTemplate::weights
   std::vector<std::size_t> gradients;  // written: gradients of these weights
   std::size_t stream = 0;              // beside: the branch that it runs in, after those before it

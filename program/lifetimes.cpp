@@ -5,7 +5,8 @@
 
 namespace meshsim {
 
-Lifetimes::Lifetimes(const StepProgram& program) : ranges_(program.buffers.size()) {
+Lifetimes::Lifetimes(const StepProgram& program, Spares spares)
+    : spares_(spares), ranges_(program.buffers.size()) {
   visit(program.root);
   // What a Repeat or Parallel uses together with the outside lives through all of it.
   // Inner spans come first, so that an extension reaches the outer ones.
@@ -32,6 +33,8 @@ std::vector<BufferId> Lifetimes::visit(const ProgramNode& node) {
     leaves_.push_back(&node.leaf);
     for (const BufferId id : node.leaf.reads) use(id, begin, uses);
     for (const BufferId id : node.leaf.writes) use(id, begin, uses);
+    if (spares_ == Spares::kept)
+      for (const BufferId id : node.leaf.spares) use(id, begin, uses);
     return uses;
   }
   std::vector<BufferId> beside;

@@ -1,6 +1,7 @@
 // When buffers live, in program order: every leaf has an index, every buffer a range of indices.
 //
-// Ranges depend on who uses what, never on sizes.
+// Ranges depend on who uses what, never on sizes. A program that must save memory frees a buffer
+// after its last use; one that has room keeps its spares (Leaf::spares) as well.
 #pragma once
 
 #include <limits>
@@ -9,6 +10,8 @@
 #include "program/step_program.hpp"
 
 namespace meshsim {
+
+enum class Spares { freed, kept };
 
 struct LifeRange {
   int first = std::numeric_limits<int>::max();
@@ -25,7 +28,7 @@ struct LifeRange {
 class Lifetimes {
  public:
   // `program` must outlive it.
-  explicit Lifetimes(const StepProgram& program);
+  explicit Lifetimes(const StepProgram& program, Spares spares = Spares::freed);
 
   const std::vector<LifeRange>& ranges() const { return ranges_; }  // by buffer
   const std::vector<const Leaf*>& leaves() const { return leaves_; }
@@ -40,6 +43,7 @@ class Lifetimes {
   void use(BufferId id, int index, std::vector<BufferId>& uses);
   std::vector<BufferId> visit(const ProgramNode& node);
 
+  Spares spares_;
   std::vector<LifeRange> ranges_;
   std::vector<const Leaf*> leaves_;
   std::vector<Span> spans_;

@@ -54,6 +54,11 @@ MemoryPeak memory_peak(const StepProgram& program) {
   return peak;
 }
 
+Bytes roomy_temp(const StepProgram& program) {
+  const std::vector<Bytes> live = live_bytes(program, Lifetimes(program, Spares::kept));
+  return live.empty() ? Bytes() : *std::max_element(live.begin(), live.end());
+}
+
 std::vector<MemoryPoint> live_memory(const StepProgram& program) {
   const Lifetimes lifetimes(program);
   const std::vector<Bytes> live = live_bytes(program, lifetimes);

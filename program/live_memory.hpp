@@ -28,6 +28,8 @@ struct MemoryPoint {
 };
 
 MemoryPeak memory_peak(const StepProgram& program);
+// The temp of a compiler that has room: it keeps the spares (Leaf::spares). At least the peak's.
+Bytes roomy_temp(const StepProgram& program);
 std::vector<MemoryPoint> live_memory(const StepProgram& program);
 
 }  // namespace meshsim

@@ -87,7 +87,6 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
   const DType rest = tensor.dtype.value_or(plan.training.weights);
   weight.gathered = Bytes(weight.elements) * element_bytes(plan.training.activations);
   weight.local_gradient = Bytes(weight.elements) * element_bytes(rest);
-  weight.copied_gradient = grouped && (weight.relaid || weight.local_gradient != weight.gathered);
   weight.gradient_shard = padded_bytes(shard, rest);
   return weight;
 }

@@ -56,12 +56,11 @@ struct Weight {
   std::int64_t reduce_group = 1;
   // Kernels of experts feed a grouped product, which takes one layout only: a gather over another
   // than their first dimension leaves pieces that must be copied into place.
+  // Their gradients are copied back, in the weights' dtype.
   bool relaid = false;
-  // Such a product sums their gradients in the dtype of the activations and in its own layout: they
-  // are copied into that of the weights before they are reduced.
-  bool copied_gradient = false;
-  Bytes gathered;        // the working copy in the activations' dtype
-  Bytes local_gradient;  // the gradient of the working copy, in the weights' dtype
+  Bytes gathered;  // the working copy in the activations' dtype, and its gradient as it is summed
+  Bytes local_gradient;  // the same gradient in the weights' dtype, in which devices reduce it: the
+                         // conversion is part of the collective
   Bytes gradient_shard;  // what rests until the optimizer, padded
 };
 

@@ -11,9 +11,7 @@
 //   layer    the weights of the next layer while this one computes, and the gradients of the last
 //            layer beside it
 //   kernel   the weights of the next stage while this one computes. Copies end with their stage,
-//            but those of a recomputation stay for the backward pass (and those of a prediction
-//            block, outside the scan: MaxText lets XLA merge what is computed twice there,
-//            prevent_cse=false)
+//            but those of a recomputation stay for the backward pass
 //   use      the same, and copies always end with their stage: XLA gathers again where memory is
 //            short
 #pragma once

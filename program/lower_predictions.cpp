@@ -19,7 +19,7 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     block.symbols[layer_output] = carry();
     streams.push_back(block.symbols[layer_output]);
     copies = no_copies(following);
-    nodes.push_back(passes_.forward(block, gather_forward(following, copies), true));
+    nodes.push_back(passes_.forward(block, gather_forward(following, copies)));
   }
 
   const BufferId store =

@@ -90,8 +90,12 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
   }
   build.forward(
       build.compute("cross_entropy", OpKind::elementwise, {}, {}, logits, {"logits_fp32", "loss"}));
-  build.backward(build.compute("cross_entropy_back", OpKind::elementwise, {}, {},
-                               {"logits_fp32", "loss"}, {"d_logits"}));
+  OpTemplate gradient = build.compute("cross_entropy_back", OpKind::elementwise, {}, {},
+                                      {"logits_fp32", "loss"}, {"d_logits"});
+  // MaxText's rule of the loss names the head's product among its residuals, though its gradient
+  // reads the exponentials alone.
+  gradient.spares = {"logits"};
+  build.backward(std::move(gradient));
   LayerTemplate layer = build.take();
   for (const char* name : {"logits", "logits_fp32"}) layer.symbols.at(name).category = "logits";
   return layer;

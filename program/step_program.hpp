@@ -124,6 +124,8 @@ struct Leaf {
   std::variant<Compute, Collective, HostCopy> work;
   std::vector<BufferId> reads;
   std::vector<BufferId> writes;
+  // Buffers that nothing reads here, and that end only after this leaf in a program that has room.
+  std::vector<BufferId> spares;
   Mark mark = 0;
   // Leaves of other branches of the innermost Parallel around this one that must have ended. One
   // that is not there (dead code of a recomputation) is not waited for.

@@ -58,7 +58,7 @@ void add_op(const OpTemplate& op, Form& form) {
   form.add(op.name).add(static_cast<std::int64_t>(op.work.index()));
   if (const auto* work = std::get_if<Collective>(&op.work))
     form.add(static_cast<std::int64_t>(work->kind)).list(work->mesh_axes);
-  form.list(op.reads).list(op.writes).list(op.weights).list(op.gradients);
+  form.list(op.reads).list(op.writes).list(op.spares).list(op.weights).list(op.gradients);
   form.add(static_cast<std::int64_t>(op.stream)).list(op.after);
 }
 
@@ -171,7 +171,6 @@ std::string template_form(const LayerTemplate& layer) {
         .add(weight.trainable ? 1 : 0)
         .add(weight.gradient ? 1 : 0)
         .add(weight.relaid ? 1 : 0)
-        .add(weight.copied_gradient ? 1 : 0)
         .add(weight.second_stage > 1 ? 1 : 0);
     form.list(weight.gather_axes).list(weight.reduce_axes);
   }

@@ -139,7 +139,7 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::v
       {"argument_bytes", evaluation.state.arguments().value()},
       {"output_bytes", evaluation.state.output().value()},
       {"alias_bytes", evaluation.state.alias().value()},
-      {"temp_bytes", evaluation.step ? Json(evaluation.temp().value()) : Json(nullptr)}};
+      {"temp_bytes", evaluation.step ? Json(evaluation.xla_temp().value()) : Json(nullptr)}};
   report["state_bytes"] = evaluation.state.state().value();
   report["host_bytes_per_device"] = evaluation.on_host().value();
   report["memory"] = memory_json(evaluation);

@@ -136,6 +136,8 @@ std::string memory_table(const Evaluation& evaluation) {
       line("  " + category, bytes);
     line("temp", evaluation.temp());
     text += fmt::format("  (at the peak: {})\n", evaluation.step->memory.at);
+    if (evaluation.xla_temp() > evaluation.temp())
+      line("temp, as XLA counts it", evaluation.xla_temp());
   }
   line("output", evaluation.state.output());
   line("alias", evaluation.state.alias());

@@ -24,7 +24,10 @@ Step lowered(const Plan& plan, const TrainingState& state, Bytes available) {
     step.program = lower(plan, step.prefetch, templates, numbers);
     step.memory = memory_peak(step.program);
     const std::optional<Prefetch> less = less_prefetch(step.prefetch);
-    if (step.memory.temp <= available || !less) return step;
+    if (step.memory.temp <= available || !less) {
+      step.roomy_temp = roomy_temp(step.program);
+      return step;
+    }
     step.prefetch = *less;
   }
 }
@@ -143,6 +146,11 @@ Bytes Evaluation::hbm_usable() const {
 }
 
 Bytes Evaluation::temp() const { return step ? step->memory.temp : Bytes(); }
+
+Bytes Evaluation::xla_temp() const {
+  if (!step) return {};
+  return peak() > hbm_usable() ? temp() : step->roomy_temp;
+}
 
 Bytes Evaluation::on_host() const {
   return state.on_host() + (step ? step->program.host.bytes() : Bytes());

@@ -40,9 +40,7 @@ void add_peak_residual(const PublishedRun& run, const Evaluation& evaluation, Ca
   const std::optional<double> measured =
       run.measured.total_gib ? run.measured.total_gib : run.measured.oom_needed_gib;
   if (!measured || !evaluation.step) return;
-  const TrainingState& state = evaluation.state;
-  const Bytes total = state.arguments() + state.output() - state.alias() + evaluation.temp();
-  const double error = total / gib / *measured - 1;
+  const double error = evaluation.xla_total() / gib / *measured - 1;
   fit.calibration.peak.push_back(
       {run.id, run.family, error, error, error});  // nothing of it is fitted
 }

@@ -38,9 +38,8 @@ void add_memory(const Evaluation& evaluation, const Measured& measured, Validati
   row.total_gib.measured = measured.total_gib ? measured.total_gib : measured.oom_needed_gib;
   row.oom_measured = measured.oom_at_compile;
   if (!evaluation.step) return;
-  row.temp_gib.predicted = in_gib_of(evaluation.temp());
-  row.total_gib.predicted =
-      in_gib_of(state.arguments() + state.output() - state.alias() + evaluation.temp());
+  row.temp_gib.predicted = in_gib_of(evaluation.xla_temp());
+  row.total_gib.predicted = in_gib_of(evaluation.xla_total());
   row.peak_bytes = evaluation.peak().value();
   if (const auto band =
           interval_around(*row.total_gib.predicted, evaluation.plan->config.calibration->peak)) {

@@ -183,33 +183,29 @@ TEST_CASE("accumulated gradients live beside those of a microbatch", "[program][
 
 TEST_CASE("temporary bytes of one dense layer, by hand", "[program][memory]") {
   // One layer of llama3.1-8b: D = 4096, V = 128256, 32 heads and 8 key/value heads of 128, F =
-  // 14336; fp32 weights on 8 devices; 2048 tokens a device. A kernel ahead, the peak is the end of
-  // the backward pass: the gradient of the whole table, about to be scattered, beside what rests of
-  // the head's, the layer's and its own.
-  const std::int64_t table = std::int64_t{128'256} * 4096 * 4;
-  const std::int64_t norm = 4096 * 4;  // on every device whole
-  const std::int64_t kernels =
-      (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * std::int64_t{4096} * 14'336) * 4;
-  const std::int64_t head = table / 8 + norm;
-  const std::int64_t layer = kernels / 8 + 2 * norm;
+  // 14336; T = 2048 tokens a device. The peak is where the loss turns back: the exponentials in
+  // fp32, the gradient of the logits and the head's kernel in bf16, four bytes of loss for a token,
+  // and three streams: the layer's input, its output, and that after the last norm.
+  const std::int64_t D = 4096;
+  const std::int64_t V = 128'256;
+  const std::int64_t T = 2048;
+  const std::int64_t loss = T * V * (4 + 2) + V * D * 2 + T * 4 + 3 * T * D * 2;
   const Plan plan = plan_of(job("llama3.1-8b", "v5p-16", {"base_num_decoder_layers=1"}));
-  const MemoryPeak peak = memory_peak(lower(plan, Prefetch::kernel));
-  CHECK(peak.at == "global backward scatter_gradients");
-  CHECK(peak.temp.value() == table + head + layer + table / 8);
+  const StepProgram kernel = lower(plan, Prefetch::kernel);
+  const MemoryPeak peak = memory_peak(kernel);
+  CHECK(peak.at == "global backward cross_entropy_back");
+  CHECK(peak.temp.value() == loss);
   CHECK(peak.categories ==
-        std::vector<std::pair<std::string, Bytes>>{{"gradients", Bytes(head + layer + table / 8)},
-                                                   {"local_gradients", Bytes(table)}});
-  // A layer ahead, it is in the layer: the head's gradient is still being reduced beside it. Where
-  // the softmax turns back, with T = 2048 and 32 x T logits of T keys:
-  const std::int64_t logits = std::int64_t{32} * 2048 * 2048 * 2;  // probs, d_probs, d_logits
-  const std::int64_t stream = 2048 * 4096 * 2;
-  const std::int64_t q_copy = 4096 * 4096 * 2;  // bf16 copies that wait for their use
-  const std::int64_t kv_copies = 2 * 4096 * 1024 * 2;
-  const std::int64_t made = (3 * std::int64_t{4096} * 14'336 + 4096 * 4096) * 4;  // mlp and out
-  const MemoryPeak ahead = memory_peak(lower(plan, Prefetch::layer));
-  CHECK(ahead.at == "full/dense backward core_softmax_back");
-  //   streams: the block's input, its gradient, attention_in, q; kv and d_kv at half their width;
-  //   norms of the head and of the MLP
-  CHECK(ahead.temp.value() == table + head + 3 * logits + made + q_copy + kv_copies + 4 * stream +
-                                  2 * stream / 2 + 2 * norm);
+        std::vector<std::pair<std::string, Bytes>>{{"activation_gradients", Bytes(T * V * 2)},
+                                                   {"activations", Bytes(T * 4 + T * D * 2)},
+                                                   {"carries", Bytes(2 * T * D * 2)},
+                                                   {"gathered_weights", Bytes(V * D * 2)},
+                                                   {"logits", Bytes(T * V * 4)}});
+  // A layer ahead, the layer's kernels are there as well.
+  const std::int64_t layer = (2 * D * D + 2 * D * 1024 + 3 * D * 14'336) * 2;
+  const StepProgram ahead = lower(plan, Prefetch::layer);
+  CHECK(memory_peak(ahead).temp.value() == loss + layer);
+  // With room, the bf16 logits that the exponentials were taken of are still there.
+  CHECK(roomy_temp(kernel).value() == loss + T * V * 2);
+  CHECK(roomy_temp(ahead).value() == loss + layer + T * V * 2);
 }

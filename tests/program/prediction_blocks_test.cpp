@@ -61,15 +61,19 @@ TEST_CASE("the head that all losses share is reduced once", "[program][mtp]") {
   CHECK(with.at("mtp") == one.at("mtp") * 2);
 }
 
-TEST_CASE("a prediction block gathers its weights once: outside the scan nothing is recomputed",
+TEST_CASE("a prediction block recomputes nothing, and gathers its kernels for either pass",
           "[program][mtp]") {
   const StepProgram program = lower(hunyuan(1), Prefetch::kernel);
+  std::map<Pass, Bytes> gathered;
   for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
     if (leaf.layer_kind != "mtp") return;
     CHECK(leaf.pass != Pass::recompute);
-    if (leaf.pass == Pass::backward) CHECK(leaf.name != "gather_weights");
+    const auto* work = std::get_if<Collective>(&leaf.work);
+    if (work != nullptr && work->kind == CollectiveKind::all_gather)
+      gathered[leaf.pass] += work->payload;
   });
-  CHECK(reduced(program, CollectiveKind::all_gather).at("mtp").value() > 0);
+  const Bytes kernel(std::int64_t{192} * 4096 * 1536 * 2);
+  for (const Pass pass : {Pass::forward, Pass::backward}) CHECK(gathered[pass] > kernel * 3);
 }
 
 // Bytes of one category that live at the first operation of that name in that layer and pass.
