@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <limits>
 
 #include "moe/gemm.hpp"
 #include "moe/moe_layer.hpp"
@@ -22,14 +24,18 @@ double thread_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// The best of several runs: what the code can do when nobody else disturbs its caches.
-double seconds_of(const std::function<void()>& work, int runs) {
-  double best = 1e30;
-  for (int run = 0; run < runs; ++run) {
-    const double start = thread_seconds();
-    work();
-    best = std::min(best, thread_seconds() - start);
-  }
+// The best of each of several works, which run in turns: what the code can do when nobody else
+// disturbs its caches, and what disturbs one disturbs the others alike.
+template <std::size_t N>
+std::array<double, N> best_seconds(const std::function<void()> (&works)[N], int turns) {
+  std::array<double, N> best;
+  best.fill(std::numeric_limits<double>::max());
+  for (int turn = 0; turn < turns; ++turn)
+    for (std::size_t i = 0; i < N; ++i) {
+      const double start = thread_seconds();
+      works[i]();
+      best[i] = std::min(best[i], thread_seconds() - start);
+    }
   return best;
 }
 
@@ -95,11 +101,19 @@ void forward() {
   const CountMatrix slots = moe(layer.x, {}, rank.grid()).slots;
   const std::int64_t peak = tensor_memory().peak();
   ProductsAlone products(layer.weights.experts, slots.counts);
-  double fp32 = 1e30, alone = 1e30;
-  for (int turn = 0; turn < 3; ++turn) {  // in turns, so that both meet the same disturbances
-    fp32 = std::min(fp32, seconds_of([&] { (void)moe(layer.x, {}, rank.grid()); }, 1));
-    alone = std::min(alone, seconds_of([&] { products(); }, 1));
-  }
+
+  MoeWeights<Bf16> narrow;
+  narrow.gate_kernel = to_bf16(layer.weights.gate_kernel);
+  narrow.bias = layer.weights.bias;
+  narrow.experts.w0 = to_bf16(layer.weights.experts.w0);
+  narrow.experts.w1 = to_bf16(layer.weights.experts.w1);
+  narrow.experts.wo = to_bf16(layer.weights.experts.wo);
+  const Tensor<Bf16> x = to_bf16(layer.x);
+  const RoutedMoE<Bf16> narrow_moe(layer.config, narrow, 0);
+  const auto [fp32, alone, bf16] =
+      best_seconds<3>({[&] { (void)moe(layer.x, {}, rank.grid()); }, [&] { products(); },
+                       [&] { (void)narrow_moe(x, {}, rank.grid()); }},
+                      4);
   const std::int64_t rows = Layer::tokens * Layer::top_k;
   const double flops = 6.0 * static_cast<double>(rows * Layer::d * Layer::width);
   verdict("fp32 forward against sgemm on the same per-expert shapes", 100 * alone / fp32, "%", 85);
@@ -108,17 +122,6 @@ void forward() {
   fmt::print("  peak {:.1f} MB above the tensors; rows[n, d], g and u[n, H], the gate: {:.1f} MB\n",
              static_cast<double>(peak - before) / 1e6,
              4e-6 * static_cast<double>(rows * (Layer::d + 2 * Layer::width) + gate));
-
-  MoeWeights<Bf16> narrow;
-  narrow.gate_kernel = to_bf16(layer.weights.gate_kernel);
-  narrow.bias = layer.weights.bias;
-  narrow.experts.w0 = to_bf16(layer.weights.experts.w0);
-  narrow.experts.w1 = to_bf16(layer.weights.experts.w1);
-  narrow.experts.wo = to_bf16(layer.weights.experts.wo);
-  layer.weights.experts = {};
-  const Tensor<Bf16> x = to_bf16(layer.x);
-  const RoutedMoE<Bf16> narrow_moe(layer.config, narrow, 0);
-  const double bf16 = seconds_of([&] { (void)narrow_moe(x, {}, rank.grid()); }, 2);
   fmt::print("bf16 runs on {}: {:.1f} GFLOP/s\n", bf16_path(), flops / bf16 / 1e9);
   if (has_amx()) {
     verdict("bf16 forward against fp32", fp32 / bf16, "times", 3);
@@ -133,17 +136,18 @@ void routers() {
   const RouterRule rule = deepseek4_rule(experts, k, 1.5F);
   const Tensor<float> logits = random_tensor(5, {tokens, experts}, 2);
   const std::vector<float> bias(experts, 0.01F);
-  double top_k = 1e30;
-  for (int run = 0; run < 30; ++run) {
-    Tensor<float> z = logits;  // which the router overwrites
-    const auto work = [&] { (void)choose_experts(rule, score_gate(rule, std::move(z), bias)); };
-    top_k = std::min(top_k, seconds_of(work, 1));
-  }
-  verdict("top-6 of 256 after the gate", tokens / top_k / 1e6, "Mtokens/s", 2);
   const HashTable table = md5_hash_table(vocab, k, experts);
   std::vector<std::int64_t> ids;
   for (std::uint64_t t = 0; t < tokens; ++t) ids.push_back(random_below(6, t, vocab));
-  const double hash = seconds_of([&] { (void)choose_by_table(rule, logits, ids, table); }, 20);
+  double top_k = std::numeric_limits<double>::max();
+  for (int turn = 0; turn < 50; ++turn) {
+    Tensor<float> z = logits;  // which the router overwrites
+    const auto work = [&] { (void)choose_experts(rule, score_gate(rule, std::move(z), bias)); };
+    top_k = std::min(top_k, best_seconds<1>({work}, 1)[0]);
+  }
+  verdict("top-6 of 256 after the gate", tokens / top_k / 1e6, "Mtokens/s", 2);
+  const auto [hash] =
+      best_seconds<1>({[&] { (void)choose_by_table(rule, logits, ids, table); }}, 50);
   verdict("hash router after the gate", tokens / hash / 1e6, "Mtokens/s", 20);
 }
 
@@ -155,18 +159,17 @@ void permutation() {
     ids.push_back(static_cast<ExpertId>(random_below(8, s, 256)));
   const Tensor<float> weights(Shape{tokens, k}, 0.2F);
   Tensor<float> sorted(Shape{rows, d}, 0), y(Shape{tokens, d}, 0);
-  const double work = seconds_of(
-      [&] {
-        const RouteMetadata order = sort_slots(ids, 256);
-        gather_rows(x, order.order, k, sorted);
-        weighted_sum(sorted, inverse_of(order.order), weights.data(), k, true, y);
-      },
-      5);
+  Tensor<float> copy(Shape{rows, d}, 0);
+  const auto [work, memcpy_time] = best_seconds<2>(
+      {[&] {
+         const std::vector<Slot> inverse = inverse_of(sort_slots(ids, 256).order);
+         fan_out_rows(x, inverse, k, sorted);
+         weighted_sum(sorted, inverse, weights.data(), k, true, y);
+       },
+       [&] { std::memcpy(copy.data(), sorted.data(), static_cast<std::size_t>(rows * d) * 4); }},
+      12);
   // x once and X_sorted once; then Y once and y once.
   const double bytes = 2.0 * 4 * static_cast<double>((tokens + rows) * d);
-  Tensor<float> copy(Shape{rows, d}, 0);
-  const double memcpy_time = seconds_of(
-      [&] { std::memcpy(copy.data(), sorted.data(), static_cast<std::size_t>(rows * d) * 4); }, 5);
   const double memcpy_rate = 2.0 * 4 * static_cast<double>(rows * d) / memcpy_time;
   verdict("permute + unpermute against memcpy, bytes read and written",
           100 * bytes / work / memcpy_rate, "%", 50);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "moe/bfloat16_rows.hpp"
+
 namespace meshsim {
 namespace {
 
@@ -71,12 +73,10 @@ void activate(Activation activation, float limit, Tensor<T>& g, const Tensor<T>&
   } else {
     std::vector<float> wide_g(static_cast<std::size_t>(g.width())), wide_u(wide_g.size());
     for (std::int64_t i = 0; i < g.rows(); ++i) {
-      std::transform(g.row(i), g.row(i) + g.width(), wide_g.begin(),
-                     [](T value) { return to_float(value); });
-      std::transform(u.row(i), u.row(i) + u.width(), wide_u.begin(),
-                     [](T value) { return to_float(value); });
+      widen(g.row(i), g.width(), wide_g.data());
+      widen(u.row(i), u.width(), wide_u.data());
       activate_row(activation, limit, wide_g.data(), wide_u.data(), g.width());
-      std::transform(wide_g.begin(), wide_g.end(), g.row(i), from_float<T>);
+      narrow(wide_g.data(), g.width(), g.row(i));
     }
   }
 }

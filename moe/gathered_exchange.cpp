@@ -57,7 +57,7 @@ class GatheredExchange : public ExpertExchange<T> {
             ? ranks_.all_gather_rows("all_gather_x", *x_)
             : ranks_.all_gather_rows("all_gather_x", column_slice(*x_, chunk * width, width));
     Tensor<T> rows({buffer_rows_.value_or(arrived_), width});
-    gather_rows(x_all, order_, config_.rule.top_k, rows);
+    fan_out_rows(x_all, inverse_, config_.rule.top_k, rows);
     return rows;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "moe/bfloat16_rows.hpp"
 #include "moe/gemm.hpp"
 
 namespace meshsim {
@@ -58,7 +59,7 @@ Tensor<Bf16> grouped_gemm(const Tensor<Bf16>& x, GroupSizes group_sizes, const T
   for_each_group(group_sizes, [&](std::int64_t g, std::int64_t row, std::int64_t rows) {
     gemm(rows, n, k, Operand<Bf16>{x.row(row), k}, Operand<Bf16>{w.matrix(g), n}, sums.data(), n,
          0.0F);
-    std::transform(sums.data(), sums.data() + rows * n, y.row(row), from_float<Bf16>);
+    narrow(sums.data(), rows * n, y.row(row));
   });
   clear_padding(y, group_sizes);
   return y;

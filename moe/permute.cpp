@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moe/bfloat16_rows.hpp"
 #include "moe/clones.hpp"
 
 namespace meshsim {
@@ -49,27 +50,40 @@ void sum_in_model_dtype(std::span<const T* const> rows, const float* weights, st
   }
 }
 
-void sum_widened(std::span<const Bf16* const> rows, const float* weights, std::int64_t width,
-                 Bf16* sum) {
-  for (std::int64_t c = 0; c < width; ++c) {
-    float total = 0;
-    for (std::size_t j = 0; j < rows.size(); ++j) total += weights[j] * to_float(rows[j][c]);
-    sum[c] = from_float<Bf16>(total);
-  }
+void sum_widened(std::span<const float* const> rows, const float* weights, std::int64_t width,
+                 std::vector<float>&, float* sum) {
+  sum_rows(rows, weights, width, sum);
 }
 
-void sum_widened(std::span<const float* const> rows, const float* weights, std::int64_t width,
-                 float* sum) {
-  sum_rows(rows, weights, width, sum);
+MESHSIM_CLONES void add_widened(const Bf16* row, float weight, std::int64_t width, float* sum) {
+  for (std::int64_t c = 0; c < width; ++c) sum[c] += weight * to_float(row[c]);
+}
+
+void sum_widened(std::span<const Bf16* const> rows, const float* weights, std::int64_t width,
+                 std::vector<float>& sums, Bf16* sum) {
+  sums.assign(static_cast<std::size_t>(width), 0.0F);
+  for (std::size_t j = 0; j < rows.size(); ++j)
+    add_widened(rows[j], weights[j], width, sums.data());
+  narrow(sums.data(), width, sum);
 }
 
 }  // namespace
 
 template <class T>
+void fan_out_rows(const Tensor<T>& rows, std::span<const Slot> inverse, std::int64_t top_k,
+                  Tensor<T>& sorted) {
+  const std::size_t bytes = static_cast<std::size_t>(rows.width()) * sizeof(T);
+  for (std::int64_t t = 0; t < rows.rows(); ++t)
+    for (std::int64_t j = 0; j < top_k; ++j) {
+      const Slot row = inverse[static_cast<std::size_t>(t * top_k + j)];
+      if (row >= 0) std::memcpy(sorted.row(row), rows.row(t), bytes);
+    }
+}
+
+template <class T>
 void gather_rows(const Tensor<T>& rows, std::span<const Slot> order, std::int64_t per_row,
                  Tensor<T>& sorted) {
-  const std::int64_t width = rows.width();
-  const std::size_t bytes = static_cast<std::size_t>(width) * sizeof(T);
+  const std::size_t bytes = static_cast<std::size_t>(rows.width()) * sizeof(T);
   for (std::size_t i = 0; i < order.size(); ++i)
     std::memcpy(sorted.row(static_cast<std::int64_t>(i)), rows.row(order[i] / per_row), bytes);
 }
@@ -85,7 +99,7 @@ template <class T>
 void weighted_sum(const Tensor<T>& rows, std::span<const Slot> inverse, const float* weights,
                   std::int64_t top_k, bool float32_weight_sum, Tensor<T>& y) {
   std::vector<const T*> present;
-  std::vector<float> w;
+  std::vector<float> w, sums;
   for (std::int64_t t = 0; t < y.rows(); ++t) {
     present.clear();
     w.clear();
@@ -96,13 +110,16 @@ void weighted_sum(const Tensor<T>& rows, std::span<const Slot> inverse, const fl
       w.push_back(weights == nullptr ? 1.0F : weights[t * top_k + j]);
     }
     if (float32_weight_sum) {
-      sum_widened(std::span<const T* const>(present), w.data(), y.width(), y.row(t));
+      sum_widened(std::span<const T* const>(present), w.data(), y.width(), sums, y.row(t));
     } else {
       sum_in_model_dtype<T>(present, w.data(), y.width(), y.row(t));
     }
   }
 }
 
+template void fan_out_rows(const Tensor<float>&, std::span<const Slot>, std::int64_t,
+                           Tensor<float>&);
+template void fan_out_rows(const Tensor<Bf16>&, std::span<const Slot>, std::int64_t, Tensor<Bf16>&);
 template void gather_rows(const Tensor<float>&, std::span<const Slot>, std::int64_t,
                           Tensor<float>&);
 template void gather_rows(const Tensor<Bf16>&, std::span<const Slot>, std::int64_t, Tensor<Bf16>&);

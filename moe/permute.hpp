@@ -1,8 +1,9 @@
 // Rows of tokens to rows of experts and back.
 //
-//   T tokens, k slots each, n = T k, slot s = t k + j;  order and inverse from
-//   routing/slot_order.hpp permute     X_sorted[i] = x[order[i] div k] unpermute   y[t] = sum_j
-//   w[t, j] Y[inverse[t k + j]]
+//   T tokens, k slots each, n = T k, slot s = t k + j;  order and inverse: routing/slot_order.hpp
+//
+//   permute     X_sorted[i] = x[order[i] div k], or the same as X_sorted[inverse[s]] = x[s div k]
+//   unpermute   y[t] = sum_j w[t, j] Y[inverse[t k + j]]
 #pragma once
 
 #include <span>
@@ -11,6 +12,12 @@
 #include "routing/slot_order.hpp"
 
 namespace meshsim {
+
+// sorted[inverse[t k + j]] = rows[t]: every row of x goes to its k places and is read once. A slot
+// whose inverse is -1 goes nowhere.
+template <class T>
+void fan_out_rows(const Tensor<T>& rows, std::span<const Slot> inverse, std::int64_t top_k,
+                  Tensor<T>& sorted);
 
 // sorted[i] = rows[order[i] div per_row] for i < order.size(); `sorted` may have more rows, which
 // are left as they are. per_row = k for tokens, 1 for rows that are slots already.

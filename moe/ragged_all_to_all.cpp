@@ -35,7 +35,7 @@ class RaggedAllToAll : public ExpertExchange<T> {
 
     const std::int64_t n = static_cast<std::int64_t>(sorted.order.size()), d = x.width();
     Tensor<T> x_sorted({alone() ? room : n, d});
-    gather_rows(x, sorted.order, config_.rule.top_k, x_sorted);
+    fan_out_rows(x, inverse_, config_.rule.top_k, x_sorted);
     if (alone()) {  // what would be sent is already where it belongs
       rows_ = std::move(x_sorted);
       return sorted.group_sizes;

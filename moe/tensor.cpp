@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/bfloat16_rows.hpp"
 #include "moe/kept_blocks.hpp"
 #include "units/checked.hpp"
 #include "units/error.hpp"
@@ -63,14 +64,13 @@ void free_tensor(void* memory, std::size_t bytes) noexcept {
 
 Tensor<Bf16> to_bf16(const Tensor<float>& tensor) {
   Tensor<Bf16> result(tensor.shape());
-  std::transform(tensor.flat().begin(), tensor.flat().end(), result.data(), from_float<Bf16>);
+  narrow(tensor.data(), tensor.size(), result.data());
   return result;
 }
 
 Tensor<float> to_f32(const Tensor<Bf16>& tensor) {
   Tensor<float> result(tensor.shape());
-  std::transform(tensor.flat().begin(), tensor.flat().end(), result.data(),
-                 [](Bf16 value) { return to_float(value); });
+  widen(tensor.data(), tensor.size(), result.data());
   return result;
 }
 

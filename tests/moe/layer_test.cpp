@@ -5,6 +5,7 @@
 #include "moe/backward.hpp"
 #include "moe/dense_matmul.hpp"
 #include "moe/gemm.hpp"
+#include "moe/permute.hpp"
 #include "tests/moe/oracle.hpp"
 #include "tests/refusal.hpp"
 
@@ -143,6 +144,40 @@ TEST_CASE("gradients are the differences of the definition") {
     check(w.experts.w0, gradients.d_w0);
     check(w.experts.w1, gradients.d_w1);
     check(w.experts.wo, gradients.d_wo);
+  }
+}
+
+TEST_CASE("rows fan out to the places that sorting gives them, and come back summed") {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const std::int64_t tokens = random_below(seed, 1, 30), d = 1 + random_below(seed, 2, 70);
+    const std::int64_t k = 1 + random_below(seed, 3, 8), experts = 1 + random_below(seed, 4, 12);
+    std::vector<ExpertId> ids;  // an expert may repeat within a token
+    for (std::int64_t s = 0; s < tokens * k; ++s)
+      ids.push_back(
+          static_cast<ExpertId>(random_below(seed, static_cast<std::uint64_t>(10 + s), experts)));
+    const RouteMetadata sorted = sort_slots(ids, experts);
+    std::vector<Slot> inverse = inverse_of(sorted.order);
+    const Tensor<float> x = random_tensor(seed, {tokens, d}), w = random_tensor(seed, {tokens, k});
+    Tensor<float> gathered({tokens * k, d}, 0), fanned({tokens * k, d}, 0);
+    gather_rows(x, sorted.order, k, gathered);
+    fan_out_rows(x, inverse, k, fanned);
+    REQUIRE(std::equal(gathered.flat().begin(), gathered.flat().end(), fanned.flat().begin()));
+    for (std::size_t s = 0; s < inverse.size(); s += 3) inverse[s] = -1;  // dropped
+    Tensor<float> y({tokens, d}), wide({tokens, d});
+    Tensor<Bf16> narrow_y({tokens, d});
+    weighted_sum(fanned, inverse, w.data(), k, true, y);
+    const Tensor<Bf16> narrow_rows = to_bf16(fanned);
+    weighted_sum(narrow_rows, inverse, w.data(), k, true, narrow_y);
+    weighted_sum(to_f32(narrow_rows), inverse, w.data(), k, true, wide);
+    for (std::int64_t t = 0; t < tokens; ++t)
+      for (std::int64_t c = 0; c < d; ++c) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < k; ++j)
+          if ((t * k + j) % 3 != 0) sum += static_cast<double>(w.row(t)[j]) * x.row(t)[c];
+        REQUIRE(std::abs(y.row(t)[c] - sum) < 1e-5);
+        // Widened rows, summed in float32, rounded once.
+        REQUIRE(narrow_y.row(t)[c] == from_float<Bf16>(wide.row(t)[c]));
+      }
   }
 }
 
