@@ -63,6 +63,14 @@ ShardingRules::ShardingRules(const ResolvedConfig& config, const LogicalMesh& me
     }
     rules_.emplace_back(rule.items[0].text, mesh_axes_of(config, rule, mesh));
   }
+  // The batch-split schedule's name for the experts, of which MaxText's base rules know nothing.
+  const auto has = [](const auto& all, const std::string& name, auto name_of) {
+    return std::any_of(all.begin(), all.end(),
+                       [&](const auto& one) { return name_of(one) == name; });
+  };
+  if (!has(rules_, "expert_only", [](const auto& rule) { return rule.first; }) &&
+      has(mesh.axes, "expert", [](const MeshAxis& axis) { return axis.name; }))
+    rules_.emplace_back("expert_only", std::vector<std::string>{"expert"});
 }
 
 std::vector<std::vector<std::string>> ShardingRules::resolve(

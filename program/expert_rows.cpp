@@ -60,6 +60,12 @@ ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t 
   return in_buffers(build, n, checked_multiply(n, P, "buffer rows"));
 }
 
+ExpertRows gathered_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens) {
+  const std::int64_t n = slots_of(moe, tokens);
+  const std::int64_t all = checked_multiply(n, build.plan().mesh.size("expert"), "buffer rows");
+  return {n, n, all, moved_rows(build, n, all)};
+}
+
 bool has_capacity(const Plan& plan) {
   return plan.config.real("capacity_factor") > 0 && plan.config.real("ragged_buffer_factor") <= 0;
 }

@@ -37,6 +37,9 @@ ExpertRows ragged_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_
 // whole, as Levanter's ring does; MaxText's has no capacity.
 ExpertRows ring_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
 
+// Of a microbatch of the batch-split schedule: P n rows, and none is dropped.
+ExpertRows gathered_rows(const LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens);
+
 bool has_capacity(const Plan& plan);
 
 // dense_matmul with capacity_factor c > 0: each sequence of S tokens has C places for each expert.

@@ -1,5 +1,6 @@
 #include "program/expert_stages.hpp"
 
+#include "program/batch_split.hpp"
 #include "program/streams.hpp"
 
 namespace meshsim {
@@ -136,6 +137,7 @@ std::vector<std::string> expert_assumptions(const Plan& plan) {
   if (!plan.model.has_experts()) return {};
   const ResolvedConfig& config = plan.config;
   std::vector<std::string> all;
+  if (splits_batch(plan)) return batch_split_assumptions(plan);
   const bool sparse = config.boolean("sparse_matmul");
   const bool spread = plan.mesh.size("expert") > 1;
   const bool ring = spread && config.boolean("use_ring_of_experts");

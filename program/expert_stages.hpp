@@ -84,6 +84,10 @@ void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::st
 // slice's products, the next slice of the tokens is gathered.
 void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
 
+// One microbatch of the batch-split schedule (program/batch_split.hpp): a ring of experts whose
+// choices are gathered in place of logits.
+void build_gathered_choices(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+
 // Each expert has so many places of every sequence (dense_matmul with capacity). Masks put the
 // tokens there and add up the results; the places of an expert travel to its device.
 void build_places(LayerBuilder& build, const MoeMlp& moe, const std::string& input);

@@ -63,6 +63,19 @@ std::vector<std::size_t> Stage::gradients() const {
   return {all.begin(), all.end()};
 }
 
+bool defers_backward(const LayerTemplate& layer) {
+  for (std::size_t s = layer.stages.size() - layer.deferred; s < layer.stages.size(); ++s) {
+    for (const auto* ops : {&layer.stages[s].backward, &layer.stages[s].backward_beside}) {
+      for (const OpTemplate& op : *ops) {
+        if (!std::all_of(op.reads.begin(), op.reads.end(),
+                         [](const std::string& symbol) { return symbol.starts_with("d_"); }))
+          return false;
+      }
+    }
+  }
+  return layer.deferred > 0;
+}
+
 std::set<std::string> residuals(const LayerTemplate& layer) {
   std::set<std::string> written;
   std::set<std::string> read;

@@ -49,10 +49,13 @@ std::vector<ProgramNode> LayerPasses::lay_out(Instance& instance,
 }
 
 std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
-                                               const Recomputation* keep, bool stay) {
+                                               const Recomputation* keep, bool stay,
+                                               Instance* before) {
   const std::vector<Stage>& stages = instance.layer->stages;
+  const std::size_t last =
+      stages.size() - (pass == Pass::forward ? instance.layer->deferred : std::size_t{0});
   std::vector<std::size_t> running;
-  for (std::size_t s = 0; s < stages.size(); ++s) {
+  for (std::size_t s = 0; s < last; ++s) {
     if (keep == nullptr || any((*keep)[s])) running.push_back(s);
   }
   std::vector<ProgramNode> nodes;
@@ -65,7 +68,14 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
     const std::size_t s = running[i];
     if (ahead()) {
       append(nodes, lay_out(instance, running_weights(stages[s], kept(s)), pass, false));
-      nodes.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
+      ProgramNode stage = emit_.forward(instance, stages[s], pass, kept(s));
+      if (i > 0 || before == nullptr) {
+        nodes.push_back(std::move(stage));
+        continue;
+      }
+      std::vector<ProgramNode> left = deferred(*before);
+      nodes.push_back(parallel(std::move(stage), {std::move(left.front())}));
+      nodes.push_back(std::move(left.back()));
       continue;
     }
     if (i == 0) append(nodes, gathered(s, instance.weights));
@@ -83,8 +93,16 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
   return nodes;
 }
 
-ProgramNode LayerPasses::forward(Instance& instance, Beside beside) {
-  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, false));
+std::vector<ProgramNode> LayerPasses::deferred(Instance& instance) {
+  const std::vector<Stage>& stages = instance.layer->stages;
+  std::vector<ProgramNode> nodes;
+  for (std::size_t s = stages.size() - instance.layer->deferred; s < stages.size(); ++s)
+    nodes.push_back(emit_.forward(instance, stages[s], Pass::forward));
+  return nodes;
+}
+
+ProgramNode LayerPasses::forward(Instance& instance, Beside beside, Instance* before) {
+  ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, false, before));
   if (beside.empty()) return main;
   return parallel(std::move(main), {sequence(std::move(beside))});
 }
@@ -93,13 +111,25 @@ std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomp
   return by_stage(instance, Pass::recompute, &again, stays());
 }
 
-std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store, bool alone) {
+std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId store, bool alone,
+                                               bool begun, Instance* next_layer) {
   const LayerTemplate& layer = *instance.layer;
   std::vector<ProgramNode> nodes;
   const bool held = instance.weights != none(instance);  // by the recomputation
   std::vector<std::size_t> pending;  // gradients of the stage before, to be reduced beside this one
+  // Gradients that no stage adds to after stage s: they are whole.
+  const auto whole = [&](std::size_t s) {
+    std::vector<std::size_t> ids = layer.stages[s].gradients();
+    for (std::size_t before = 0; before < s; ++before) {
+      const std::vector<std::size_t> more = layer.stages[before].gradients();
+      std::erase_if(ids, [&](std::size_t id) {
+        return std::find(more.begin(), more.end(), id) != more.end();
+      });
+    }
+    return ids;
+  };
   const auto reduced = [&] { return emit_.reduce(layer, pending, instance.gradients, store); };
-  for (std::size_t s = layer.stages.size(); s-- > 0;) {
+  for (std::size_t s = layer.stages.size() - (begun ? layer.deferred : 0); s-- > 0;) {
     const Stage& stage = layer.stages[s];
     if (stage.backward.empty() && stage.backward_beside.empty()) continue;
     const auto main_of = [&] {
@@ -108,8 +138,15 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
       return all;
     };
     if (ahead()) {
-      append(nodes, main_of());
-      append(nodes, emit_.copy_gradients(instance, stage.gradients()));
+      if (s == 0 && next_layer != nullptr) {
+        const std::vector<Stage>& stages = next_layer->layer->stages;
+        nodes.push_back(emit_.backward(*next_layer, stages.back()));
+        nodes.push_back(parallel(sequence(main_of()),
+                                 {emit_.backward(*next_layer, stages[stages.size() - 2])}));
+      } else {
+        append(nodes, main_of());
+      }
+      append(nodes, emit_.copy_gradients(instance, whole(s)));
       continue;
     }
     const auto gathered = [&](const Stage& of, std::vector<BufferId>& copies) {
@@ -128,10 +165,10 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
     ProgramNode main = sequence(main_of());
     nodes.push_back(beside.empty() ? std::move(main)
                                    : parallel(std::move(main), {sequence(std::move(beside))}));
-    append(nodes, emit_.copy_gradients(instance, stage.gradients()));
+    append(nodes, emit_.copy_gradients(instance, whole(s)));
     instance.weights = std::move(next);
     if (!alone) pending.clear();
-    for (const std::size_t id : stage.gradients()) {
+    for (const std::size_t id : whole(s)) {
       if (layer.weights[id].gradient) pending.push_back(id);
     }
   }

@@ -1,5 +1,6 @@
 #include "program/layer_template.hpp"
 
+#include "program/batch_split.hpp"
 #include "program/layer_builder.hpp"
 #include "program/streams.hpp"
 #include "units/checked.hpp"
@@ -93,7 +94,9 @@ void build_pre_norm(LayerBuilder& build, const LayerKind& kind, const std::strin
 
 }  // namespace
 
-LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch) {
+namespace {
+
+LayerTemplate whole_layer(const Plan& plan, const LayerKind& kind, const LocalBatch& batch) {
   const ModelSpec& model = plan.model;
   const std::string tag = attention_tag(kind) + "/" + mlp_tag(kind);
   LayerBuilder build(plan, tag, plan_layer_tensors(plan, kind), batch);
@@ -105,6 +108,14 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
     build_pre_norm(build, kind, layer_input, layer_output);
   }
   return build.take();
+}
+
+}  // namespace
+
+LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const LocalBatch& batch) {
+  if (!splits_batch(plan) || !std::holds_alternative<MoeMlp>(kind.mlp))
+    return whole_layer(plan, kind, batch);
+  return stagger(whole_layer(plan, kind, half_batch(batch)));
 }
 
 namespace {
@@ -153,9 +164,7 @@ void build_prediction(LayerBuilder& build) {
   stream_norm(build, "final_norm", norm_weights(model, "final_norm"), "layer_out", layer_output);
 }
 
-}  // namespace
-
-LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
+LayerTemplate whole_prediction(const Plan& plan, const LocalBatch& batch) {
   const ModelSpec& model = plan.model;
   std::vector<Tensor> tensors = mtp_tensors(model, plan.expert_axes);
   const std::string layer = "transformer_layer/";
@@ -182,6 +191,14 @@ LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
     build_prediction(build);
   }
   return build.take();
+}
+
+}  // namespace
+
+LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch) {
+  if (!splits_batch(plan) || !std::holds_alternative<MoeMlp>(plan.model.mtp_kind().mlp))
+    return whole_prediction(plan, batch);
+  return stagger(whole_prediction(plan, half_batch(batch)));
 }
 
 }  // namespace meshsim

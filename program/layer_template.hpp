@@ -71,6 +71,9 @@ struct LayerTemplate {
   std::vector<Stage> stages;
   std::map<std::string, Symbol> symbols;  // gradients are not listed: d_x is as large as x
   Exchange exchange;
+  // 0, or 2: the last two stages, a transfer and what follows it, may run beside the first stage of
+  // the same kind of layer after this one; backward, the other way round.
+  std::size_t deferred = 0;
 
   Symbol symbol(const std::string& name) const;
 };
@@ -86,6 +89,10 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
 // One multi-token-prediction block: the hidden state and the next token's embedding, merged and run
 // through one more layer of the last kind. Only for models without hyper-connections.
 LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch);
+
+// Whether the backward pass of the deferred stages needs gradients only: it may then run before the
+// layer is computed again.
+bool defers_backward(const LayerTemplate& layer);
 
 // The symbols that the forward pass of `layer` writes and its backward pass reads.
 std::set<std::string> residuals(const LayerTemplate& layer);

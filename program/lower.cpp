@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plans/state.hpp"
+#include "program/batch_split.hpp"
 #include "program/context_parallel.hpp"
 #include "program/expert_loads.hpp"
 #include "program/expert_stages.hpp"
@@ -83,8 +84,14 @@ void Lowering::lay_out_runs() {
       run.idle = schedule_.idle();
       block = static_cast<std::size_t>(schedule_.stage_layers);
     }
+    const auto first = plan_.model.layers.begin() + static_cast<std::ptrdiff_t>(segment.first);
+    const bool staggered =
+        std::any_of(first, first + static_cast<std::ptrdiff_t>(block),
+                    [&](int kind) { return is_staggered(templates_.kind(kind)); });
     // MaxText wraps DeepSeek-V4's unrolled layers in no remat.
-    run.policy = plan_.model.is_deepseek4() && !segment.scanned ? unwrapped : policy;
+    run.policy = staggered                                        ? batch_split_policy(plan_)
+                 : plan_.model.is_deepseek4() && !segment.scanned ? unwrapped
+                                                                  : policy;
     for (std::size_t j = 0; j < block; ++j) {
       const LayerTemplate* layer = &templates_.kind(plan_.model.layers[segment.first + j]);
       const bool last = j + 1 == block;
@@ -94,6 +101,7 @@ void Lowering::lay_out_runs() {
       // A pipeline keeps the input of every layer, a scan that of a block.
       const bool each = run.policy.everything || run.pipelined;
       if (each && !last) run.kept.back()[layer_output] = Kept::on_device;
+      if (staggered && !last) run.kept.back()[layer_output] = Kept::on_host;
       std::set<std::string> names;
       for (const auto& [symbol, where] : run.kept.back()) names.insert(symbol);
       run.again.push_back(recomputation(*layer, names, !last));
@@ -170,6 +178,7 @@ const LayerTemplate& Lowering::after_layers() const {
 std::vector<ProgramNode> Lowering::microbatch() {
   std::vector<ProgramNode> nodes;
   stored_.assign(runs_.size(), {});
+  begun_ = false;
   Copies copies = no_copies(embedding_);
   append(nodes, gather_forward(embedding_, copies));
 
@@ -181,6 +190,7 @@ std::vector<ProgramNode> Lowering::microbatch() {
   copies = no_copies(first);
   nodes.push_back(passes_.forward(embedding, gather_forward(first, copies)));
   for (std::size_t r = 0; r < runs_.size(); ++r) forward_run(r, nodes, copies, stream);
+  finish_deferred(nodes);
 
   zero_gradients(nodes);
   Pending pending;
@@ -299,13 +309,15 @@ std::string_view name(Prefetch prefetch) {
   return "";
 }
 
-std::optional<Prefetch> less_prefetch(Prefetch prefetch) {
+std::optional<Prefetch> less_prefetch(const Plan& plan, Prefetch prefetch) {
+  if (splits_batch(plan)) return {};
   if (prefetch == Prefetch::layer) return Prefetch::kernel;
   if (prefetch == Prefetch::kernel) return Prefetch::use;
   return {};
 }
 
 Prefetch furthest_prefetch(const Plan& plan) {
+  if (splits_batch(plan)) return Prefetch::layer;  // its own doing, not the compiler's
   return plan.config.boolean("scan_layers") ? Prefetch::kernel : Prefetch::layer;
 }
 
@@ -375,6 +387,7 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (std::optional<std::string> axes = not_split(plan)) return axes;
   if (std::optional<std::string> parts = not_in_parts(plan)) return parts;
   if (std::optional<std::string> pipe = not_piped(plan)) return pipe;
+  if (std::optional<std::string> split = batch_split_not_lowered(plan)) return split;
   if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
@@ -389,7 +402,6 @@ std::optional<std::string> not_lowered(const Plan& plan) {
     return "experts in chunks of the tokens and of the embedding at once";
   if (plan.expert_axes == ExpertAxes::fsdp_2d && plan.mesh.size("expert") > 1)
     return "two-dimensional sharding of experts with expert parallelism";
-  if (plan.expert_axes == ExpertAxes::batch_split) return "the batch-split schedule";
   if (local_batch(plan).tokens() % config.integer("num_vocab_tiling") != 0)
     return "vocabulary tiling that splits a device's tokens unevenly";
   return {};

@@ -28,10 +28,11 @@ namespace meshsim {
 enum class Prefetch { layer, kernel, use };
 std::string_view name(Prefetch prefetch);
 
-// The furthest that XLA looks ahead: in scanned layers, a kernel.
+// The furthest that XLA looks ahead: in scanned layers, a kernel. The batch-split schedule gathers
+// a layer ahead by itself, whatever memory there is.
 Prefetch furthest_prefetch(const Plan& plan);
 // What takes less memory, or nothing.
-std::optional<Prefetch> less_prefetch(Prefetch prefetch);
+std::optional<Prefetch> less_prefetch(const Plan& plan, Prefetch prefetch);
 
 // Why no program can be made of `plan`, or nothing: parallelism and policies that are not modelled.
 std::optional<std::string> not_lowered(const Plan& plan);

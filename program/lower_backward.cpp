@@ -22,7 +22,7 @@ Next Lowering::first_needed(const Run& run) const {
 std::vector<ProgramNode> Lowering::backward_block(std::size_t r, Copies& copies,
                                                   BufferId gradient_in, BufferId gradient_out,
                                                   Pending& pending, const Next& next,
-                                                  Copies& next_copies) {
+                                                  Copies& next_copies, const LayerTemplate* below) {
   const Run& run = runs_[r];
   const std::size_t layers = run.block.size();
   std::vector<ProgramNode> nodes;
@@ -42,12 +42,28 @@ std::vector<ProgramNode> Lowering::backward_block(std::size_t r, Copies& copies,
     Beside beside;
     if (!held || j == 0) beside = gather_backward(following, copies);
     append(beside, reduce_pending(pending));
+    hand_on(handed_backward_, Pass::backward, use);
+    std::optional<Instance> following_use =
+        begin_deferred(j == 0 ? below : run.block[j - 1], gradient);
     nodes.push_back(
-        with_beside(sequence(passes_.backward(use, stored_[r].gradients[j])), std::move(beside)));
+        with_beside(sequence(passes_.backward(use, stored_[r].gradients[j], false, begun_,
+                                              following_use ? &*following_use : nullptr)),
+                    std::move(beside)));
+    hand_on(handed_backward_, Pass::backward, use);
+    begun_ = following_use.has_value();
+    if (following_use) hand_on(handed_backward_, Pass::backward, *following_use);
     pending = {use.layer, use.gradients, stored_[r].gradients[j]};
   }
   next_copies = std::move(copies);
   return nodes;
+}
+
+std::optional<Instance> Lowering::begin_deferred(const LayerTemplate* below, BufferId gradient) {
+  if (below == nullptr || !passes_.ahead() || !defers_backward(*below)) return {};
+  Instance use = emit_.instance(*below);
+  use.symbols[gradient_of(layer_output)] = gradient;
+  hand_on(handed_backward_, Pass::backward, use);
+  return use;
 }
 
 void Lowering::recompute_block(std::size_t r, std::vector<Instance>& uses, Copies& copies,
@@ -108,8 +124,11 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
   if (run.repeats == 1) make_gradients(r);
   const BufferId batch = gradient;
   if (run.pipelined) gradient = enter_pipeline(nodes, Pass::backward, batch);
-  const auto block = [&](const Next& next, Copies& next_copies, BufferId out) {
-    return iteration(run, backward_block(r, copies, gradient, out, pending, next, next_copies),
+  const LayerTemplate* before = r > 0 ? runs_[r - 1].block.back() : nullptr;
+  const auto block = [&](const Next& next, Copies& next_copies, BufferId out, bool first = false) {
+    return iteration(run,
+                     backward_block(r, copies, gradient, out, pending, next, next_copies,
+                                    first ? before : run.block.back()),
                      Pass::backward, out, batch);
   };
   stored_[r].repeat = run.repeats - 1;
@@ -132,7 +151,7 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
   stored_[r].repeat = 0;
   Copies next = no_copies(*following.layer);
   const BufferId out = run.repeats > 1 ? gradient : gradient_carry();
-  nodes.push_back(block(following, next, out));
+  nodes.push_back(block(following, next, out, true));
   gradient = run.pipelined ? batch : out;
   copies = std::move(next);
   if (run.pipelined) sum_pipelined_gradients(r, nodes);

@@ -76,10 +76,42 @@ std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& s
       beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes_, in, true));
     }
     append(beside, host_copies(run, j, use, true));
-    nodes.push_back(passes_.forward(use, std::move(beside)));
+    if (use.layer->deferred == 0) finish_deferred(nodes);
+    hand_on(handed_forward_, Pass::forward, use);
+    nodes.push_back(passes_.forward(use, std::move(beside), left_ ? &*left_ : nullptr));
+    hand_on(handed_forward_, Pass::forward, use);
+    left_.reset();
+    if (use.layer->deferred > 0) left_ = use;
   }
   next_copies = std::move(copies);
   return nodes;
+}
+
+void Lowering::hand_on(Handed& handed, Pass pass, Instance& use) {
+  const LayerTemplate& layer = *use.layer;
+  std::map<std::string, BufferId>& known = handed[&layer];
+  for (const auto& [symbol, buffer] : known) use.symbols.try_emplace(symbol, buffer);
+  for (std::size_t s = layer.stages.size() - layer.deferred; s < layer.stages.size(); ++s) {
+    const Stage& stage = layer.stages[s];
+    const bool there = pass == Pass::forward;
+    for (const auto* ops : {there ? &stage.forward : &stage.backward,
+                            there ? &stage.forward_beside : &stage.backward_beside}) {
+      for (const OpTemplate& op : *ops) {
+        for (const auto* symbols : {&op.reads, &op.writes}) {
+          for (const std::string& symbol : *symbols) {
+            const auto at = use.symbols.find(symbol);
+            if (symbol.find('@') != std::string::npos && at != use.symbols.end())
+              known.try_emplace(symbol, at->second);
+          }
+        }
+      }
+    }
+  }
+}
+
+void Lowering::finish_deferred(std::vector<ProgramNode>& nodes) {
+  if (left_) append(nodes, passes_.deferred(*left_));
+  left_.reset();
 }
 
 void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
@@ -96,12 +128,22 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
     // second set.
     const LayerTemplate& first = *run.block.front();
     Copies handed = run.block.size() > 1 ? copies : no_copies(first);
-    ProgramNode body =
-        iteration(run, forward_block(run, stored_[r], copies, stream, stream, first, handed),
-                  Pass::forward, stream, batch);
-    if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
-    nodes.push_back(repeat(run.repeats - run.idle - 1, std::move(body), RepeatOf::layers,
-                           exchange_stride(run)));
+    const auto block = [&] {
+      return iteration(run, forward_block(run, stored_[r], copies, stream, stream, first, handed),
+                       Pass::forward, stream, batch);
+    };
+    // What is left to the first repeat is of another kind of layer, or nothing.
+    const bool defers = run.block.back()->deferred > 0;
+    if (defers) {
+      nodes.push_back(block());
+      stored_[r].repeat = 1;
+    }
+    const std::int64_t left = run.repeats - run.idle - (defers ? 2 : 1);
+    if (left > 0 || !defers) {
+      ProgramNode body = block();
+      if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
+      nodes.push_back(repeat(left, std::move(body), RepeatOf::layers, exchange_stride(run)));
+    }
     stored_[r].repeat = run.repeats - 1;
   }
   Copies next = no_copies(following);

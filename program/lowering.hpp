@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -123,6 +124,9 @@ class Lowering {
                                          BufferId in, BufferId out, const LayerTemplate& next,
                                          Copies& next_copies);
 
+  // The deferred stages of the layer before, where the one after does not take them.
+  void finish_deferred(std::vector<ProgramNode>& nodes);
+
   // All executions of run `r`; `copies` and `stream` go from its first layer's to those of what
   // follows it.
   void forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copies& copies,
@@ -133,13 +137,23 @@ class Lowering {
   // The input of a block in its backward pass: where it was kept, or a buffer that it returns to.
   BufferId block_input(std::size_t r, Beside& beside);
 
+  // The deferred stages of `below`, whose backward pass comes after that of `use`: they begin with
+  // the gradient of the input of `use`. Nothing if they need more than gradients.
+  std::optional<Instance> begin_deferred(const LayerTemplate* below, BufferId gradient);
+
+  // Buffers that one execution of a scan's body hands to the next through deferred stages: all
+  // executions use the same. Those of `use` are taken, or remembered where there are none.
+  using Handed = std::map<const LayerTemplate*, std::map<std::string, BufferId>>;
+  static void hand_on(Handed& handed, Pass pass, Instance& use);
+
   // Whose weights a run's backward pass needs first.
   Next first_needed(const Run& run) const;
 
-  // The backward pass of one execution of run `r`'s block.
+  // The backward pass of one execution of run `r`'s block. `below` is the layer, if any, whose own
+  // follows.
   std::vector<ProgramNode> backward_block(std::size_t r, Copies& copies, BufferId gradient_in,
                                           BufferId gradient_out, Pending& pending, const Next& next,
-                                          Copies& next_copies);
+                                          Copies& next_copies, const LayerTemplate* below);
 
   // Brings back what is kept on the host and recomputes the rest, layer by layer from the block's
   // input; under Prefetch::layer each layer gathers the weights of the next.
@@ -224,7 +238,10 @@ class Lowering {
   const LayerTemplate& head_;
   const LayerTemplate& mtp_;  // without stages where there is no multi-token prediction
   std::vector<Run> runs_;
-  std::vector<Stored> stored_;  // per run
+  std::vector<Stored> stored_;    // per run
+  std::optional<Instance> left_;  // the last layer, if its deferred stages are still to be run
+  bool begun_ = false;            // the deferred stages of the next backward layer have been run
+  Handed handed_forward_, handed_backward_;
   std::vector<BufferId> gradient_stores_;
   Recomputation nothing_of_mtp_;
   Recomputation nothing_of_embedding_;

@@ -1,3 +1,4 @@
+#include "program/batch_split.hpp"
 #include "program/expert_stages.hpp"
 #include "program/streams.hpp"
 
@@ -17,7 +18,9 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) 
 
 Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
   const ResolvedConfig& config = build.plan().config;
-  if (experts_are_gathered(build.plan())) {
+  if (splits_batch(build.plan())) {
+    build_gathered_choices(build, moe, input);
+  } else if (experts_are_gathered(build.plan())) {
     build_all_experts(build, moe, input);
   } else if (!config.boolean("sparse_matmul")) {
     build_places(build, moe, input);

@@ -1,5 +1,6 @@
 #include "program/moe_block.hpp"
 
+#include "program/batch_split.hpp"
 #include "program/expert_loads.hpp"
 #include "program/expert_stages.hpp"
 #include "program/layer_passes.hpp"
@@ -13,6 +14,7 @@ const MoeMlp& block_of(const Plan& plan) { return std::get<MoeMlp>(plan.model.ki
 
 std::optional<std::string> moe_block_not_lowered(const Plan& plan) {
   const ResolvedConfig& config = plan.config;
+  if (splits_batch(plan)) return "single MoE blocks in the batch-split schedule";
   if (config.integer("num_moe_emb_chunks") > 1)
     return "single MoE blocks in chunks of the embedding";
   for (const char* axis : {"tensor", "tensor_sequence", "context", "context_usp_ulysses"}) {

@@ -97,6 +97,11 @@ void from_experts(LayerBuilder& build, const std::string& sorted, const std::str
   }
   const std::string name = "fan_in" + chunk;
   const Bytes read = touched(build, rows);
+  if (routing.empty()) {
+    build.forward(row_move(build, name, {rows}, {sums}, read));
+    build.backward(row_move(build, with_suffix(name, "_back"), {"d_" + sums}, {"d_" + rows}, read));
+    return;
+  }
   build.forward(row_move(build, name, {rows, routing}, {sums}, read));
   // The gradient of a row is that of its sum, weighted; that of its weight, their product.
   build.backward(row_move(build, with_suffix(name, "_back"), {rows, routing, "d_" + sums},

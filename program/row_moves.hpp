@@ -43,7 +43,8 @@ void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
 void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
                 const std::string& sorted, TokenOrder between, const std::string& chunk = "");
 
-// "unsort" and "fan_in": `sorted`, in `order`, to `sums` with the weights of `routing`.
+// "unsort" and "fan_in": `sorted`, in `order`, to `sums` with the weights of `routing`; of
+// rows that were weighted before, without any ("").
 void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& order,
                   const std::string& routing, const std::string& sums, TokenOrder between,
                   const std::string& chunk = "");

@@ -165,7 +165,7 @@ Amount TemplateNumbers::gradients() const { return {gradients_, gradient_bytes(*
 
 std::string template_form(const LayerTemplate& layer) {
   Form form;
-  form.add(layer.layer_kind);
+  form.add(layer.layer_kind).add(static_cast<std::int64_t>(layer.deferred));
   for (const Weight& weight : layer.weights) {
     form.add(weight.name)
         .add(weight.trainable ? 1 : 0)

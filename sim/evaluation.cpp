@@ -23,7 +23,7 @@ Step lowered(const Plan& plan, const TrainingState& state, Bytes available) {
   for (;;) {
     step.program = lower(plan, step.prefetch, templates, numbers);
     step.memory = memory_peak(step.program);
-    const std::optional<Prefetch> less = less_prefetch(step.prefetch);
+    const std::optional<Prefetch> less = less_prefetch(plan, step.prefetch);
     if (step.memory.temp <= available || !less) {
       step.roomy_temp = roomy_temp(step.program);
       return step;

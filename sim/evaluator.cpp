@@ -130,7 +130,7 @@ class Evaluator::Memory {
       layout = &layout_of(plan, identity, answer.prefetch);
       if (!layout->traced) break;
       find_peak(*layout);
-      const std::optional<Prefetch> less = less_prefetch(answer.prefetch);
+      const std::optional<Prefetch> less = less_prefetch(plan, answer.prefetch);
       if (peak_.temp <= available || !less) break;
       answer.prefetch = *less;
     }

@@ -19,6 +19,16 @@ RING = {"gather_tokens": "all_gather_x", "gather_logits": "all_gather_gate_logit
         "gather_scores": "all_gather_pre_bias", "reduce_outputs": "reduce_scatter",
         "gather_gradients": "all_gather_dy", "reduce_tokens": "reduce_scatter_dx",
         "reduce_logits": "reduce_scatter_d_pre"}
+SPLIT = {"gather_tokens": "all_gather_x", "gather_ids": "all_gather_ids",
+         "gather_weights_of_choices": "all_gather_weights", "sum_counts": "all_reduce_counts",
+         "reduce_outputs": "reduce_scatter", "gather_gradients": "all_gather_dy",
+         "reduce_tokens": "reduce_scatter_dx",
+         "reduce_weights_of_choices": "reduce_scatter_d_weights"}
+# The schedule halves a device's sequences, and keeps no rows whatever the policy: it gathers its
+# tokens again.
+HALVES = ["per_device_batch_size=2", "max_target_length=4", "use_batch_split_schedule=true",
+          "--allow", "batch-split-model"]
+AGAIN = {"all_gather_x_again": "gather_tokens"}
 # A ring has no token ids: no hash layers there.
 NO_HASH = ["override_model_config=true", "first_num_hash_layers=0"]
 
@@ -129,7 +139,8 @@ class RealRouting(CommandLine):
                 ("token_chunks", RING, [*ring, "num_moe_token_chunks=4"],
                  ["num_moe_token_chunks=4"]),
                 ("embedding_chunks", RING, [*ring, "use_gmm_v2=true", "use_tokamax_gmm=true",
-                                            "num_moe_emb_chunks=4"], ["num_moe_emb_chunks=4"])):
+                                            "num_moe_emb_chunks=4"], ["num_moe_emb_chunks=4"]),
+                ("batch_split", SPLIT, HALVES, ["hash_table=md5"])):
             with self.subTest(strategy):
                 trace = str(self.folder / (strategy + ".jsonl"))
                 run = [*run, "num_hash_layers=0"] if names is RING else run
@@ -141,8 +152,11 @@ class RealRouting(CommandLine):
                 self.assertTrue(done.json()["predicted_equals_moved"])
                 moved = {name: [0, 0] for name in names.values()}
                 for row in done.json()["traffic"]:
-                    moved[row["collective"]][row["src"]] += row["bytes"]
-                done = self.run_words(["simulate", *TINY, "dtype=float32", *words, "-o", "json",
+                    own = names.get(AGAIN.get(row["collective"]), row["collective"])
+                    moved[own][row["src"]] += row["bytes"]
+                given = {word.split("=")[0] for word in words}
+                tiny = [word for word in TINY if word.split("=")[0] not in given]
+                done = self.run_words(["simulate", *tiny, "dtype=float32", *words, "-o", "json",
                                        "--routing", f"trace:{trace}"])
                 self.assertEqual(done.code, DONE, done.err)
                 sent = {name: [0, 0] for name in names}
