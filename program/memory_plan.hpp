@@ -4,14 +4,14 @@
 //
 // Only a few leaves can be the peak of any plan of the layout, its candidates: all others are
 // dominated by a leaf that holds at least as much of every number, and more of one that is not 0 or
-// comes first. What a template's numbers add to the candidates is its share; a plan's peak is the
-// largest sum of shares.
+// comes first. From one candidate to the next few terms change, so that a plan's peak is one pass
+// over the changes.
 //
 // Gives what memory_peak() gives, to the byte.
 #pragma once
 
-#include <compare>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -29,34 +29,43 @@ class MemoryPlan {
   MemoryPlan(const StepProgram& program, std::span<const std::int64_t> numbers,
              std::span<const NumberId> first);
 
-  // Bytes per candidate.
-  using Share = std::vector<std::int64_t>;
-  Share share(std::size_t slot, std::span<const std::int64_t> numbers) const;
-
-  // What stands at one slot: its numbers, and their share.
-  struct Source {
-    std::span<const std::int64_t> numbers;
-    const Share* share = nullptr;
-  };
   struct Peak {
     Bytes temp;
     std::vector<std::pair<std::string_view, Bytes>> categories;  // sorted by name
   };
-  // Of all slots, into `peak`, whose space is used again.
-  void peak(std::span<const Source> sources, Peak& peak) const;
+  // Of a plan with these numbers at each slot, into `peak`, whose space is used again. What lives
+  // at a candidate is found when it is the peak for the first time, and kept.
+  void peak(std::span<const std::span<const std::int64_t>> numbers, Peak& peak);
 
  private:
   struct Term {
-    std::uint32_t slot, number;  // of the slot
-    std::int64_t times;
-    auto operator<=>(const Term&) const = default;
+    std::uint32_t slot = 0, number = 0;  // of the slot
+    std::int64_t times = 0;
   };
+  // A term of a buffer, while it lives.
+  struct LiveTerm {
+    int first = 0, last = 0;
+    std::uint32_t category = 0;
+    Term term;
+  };
+  // By name; without terms where what lives of it has no bytes.
+  using Categories = std::vector<std::pair<std::string_view, std::vector<Term>>>;
   struct Candidate {
-    // Ascending by category; without terms where what lives of it has no bytes.
-    std::vector<std::pair<std::string_view, std::vector<Term>>> categories;
-    std::vector<std::vector<Term>> changes;  // per slot, since the candidate before
+    int leaf = 0;
+    std::size_t end = 0;  // of its changes since the candidate before, in changes_
+    std::optional<Categories> categories;
   };
+  Categories categories_at(int leaf) const;
+
   std::vector<Candidate> candidates_;  // in program order
+  std::vector<Term> changes_;
+  std::vector<std::string_view> names_;  // of the categories, sorted
+  std::vector<LiveTerm> live_;           // of buffers that are used, by category, slot and number
+  struct Life {
+    int first = 0, last = 0;
+    std::uint32_t category = 0;
+  };
+  std::vector<Life> lives_;  // of the same buffers
 };
 
 }  // namespace meshsim

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <span>
 #include <utility>
 
+#include "program/memory_plan.hpp"
 #include "sim/block_solver.hpp"
 #include "sim/plan_identity.hpp"
 #include "sim/step_layout.hpp"
@@ -27,8 +29,6 @@ struct Numbers {
   std::int64_t id = 0;
   std::int64_t form = 0;
   std::vector<std::int64_t> values;
-  // What they add to the memory of the layouts they are part of, by the layout's number.
-  std::vector<std::pair<std::int64_t, MemoryPlan::Share>> shares;
 };
 
 struct RestingState {
@@ -101,7 +101,7 @@ class Evaluator::Memory {
 
   std::size_t size() const {
     return values_.size() + identities_.size() + resting_.size() + batches_.size() +
-           lowered_.size() + templates_.size() + forms_.size() + shares_ + layouts_.size() +
+           lowered_.size() + templates_.size() + forms_.size() + layouts_.size() +
            block_forms_.size() + group_ids_.size() + group_times_.size();
   }
 
@@ -240,7 +240,7 @@ class Evaluator::Memory {
     for (const std::int64_t value : values) key.add(value == 0 ? "0" : "1");
     const std::int64_t* known = forms_.find(key);
     if (known == nullptr) known = &forms_.insert(key, next_id_++);
-    return {next_id_++, *known, std::move(values), {}};
+    return {next_id_++, *known, std::move(values)};
   }
 
   // Into sources_: the templates of the plan, by slot, and its state.
@@ -361,20 +361,10 @@ class Evaluator::Memory {
     return groups;
   }
 
-  void find_peak(const Layout& layout) {
-    shares_at_hand_.clear();
-    for (std::size_t slot = 0; slot < sources_.size(); ++slot)
-      shares_at_hand_.push_back({sources_[slot]->values, &share_of(layout, slot)});
-    layout.memory.peak(shares_at_hand_, peak_);
-  }
-
-  const MemoryPlan::Share& share_of(const Layout& layout, std::size_t slot) {
-    Numbers& source = *sources_[slot];
-    for (const auto& [id, share] : source.shares) {
-      if (id == layout.id) return share;
-    }
-    ++shares_;
-    return source.shares.emplace_back(layout.id, layout.memory.share(slot, source.values)).second;
+  void find_peak(Layout& layout) {
+    numbers_at_hand_.clear();
+    for (const Numbers* source : sources_) numbers_at_hand_.emplace_back(source->values);
+    layout.memory.peak(numbers_at_hand_, peak_);
   }
 
   BlockForm& block_form(const Block& block, const BlockInputs& inputs) {
@@ -500,14 +490,13 @@ class Evaluator::Memory {
   Memo<BlockRun> runs_;
   CauseNames causes_;
   std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
-  std::size_t shares_ = 0;
   std::int64_t next_id_ = 0;
   // Of the plan at hand, and scratch space.
   std::vector<Template*> templates_at_hand_;
   std::vector<Numbers*> sources_;
   std::vector<std::int64_t> row_;
   NumberRow places_;
-  std::vector<MemoryPlan::Source> shares_at_hand_;
+  std::vector<std::span<const std::int64_t>> numbers_at_hand_;
   Key key_;
   MemoryPlan::Peak peak_;
   std::vector<Picoseconds> sums_;  // by cause

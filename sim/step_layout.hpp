@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "program/memory_plan.hpp"
 #include "program/renumber.hpp"
 #include "sim/key.hpp"
 
