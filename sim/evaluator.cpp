@@ -95,7 +95,7 @@ std::int64_t loss_tiles(const Plan& plan) { return plan.config.integer("num_voca
 
 class Evaluator::Memory {
  public:
-  explicit Memory(Fidelity fidelity) : fidelity_(fidelity) {}
+  Memory(Fidelity fidelity, Pruning pruning) : fidelity_(fidelity), pruning_(pruning) {}
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
@@ -107,7 +107,8 @@ class Evaluator::Memory {
 
   Answer evaluate(const Plan& plan) {
     // Loads differ from layer to layer: little would be shared.
-    if (!plan.routing.balanced()) return answer_of(meshsim::evaluate(plan, fidelity_));
+    const bool alone = !plan.routing.balanced();
+    if (alone && pruning_ == Pruning::none) return answer_of(meshsim::evaluate(plan, fidelity_));
     if (times_.size() > most_block_times) times_.clear();
     if (runs_.size() > most_block_runs) runs_.clear();
     values_.look_at(plan.config);
@@ -119,6 +120,8 @@ class Evaluator::Memory {
     add_state(state, batch, answer);
     answer.verdict =
         answer.arguments > answer.hbm_usable ? Verdict::does_not_fit : Verdict::inconclusive;
+    if (answer.verdict == Verdict::does_not_fit && pruning_ == Pruning::by_arguments) return answer;
+    if (alone) return answer_of(meshsim::evaluate(plan, fidelity_));
     if (!is_lowered(plan, identity)) return answer;
 
     find_sources(plan, identity, state);
@@ -471,6 +474,7 @@ class Evaluator::Memory {
   }
 
   Fidelity fidelity_;
+  Pruning pruning_;
   SettingValues values_;
   PlanIdentities identities_{values_};
   SettingsRead resting_settings_, batch_settings_, lowered_settings_;
@@ -503,14 +507,16 @@ class Evaluator::Memory {
   FluidEngine engine_;
 };
 
-Evaluator::Evaluator(Fidelity fidelity)
-    : fidelity_(fidelity), memory_(std::make_unique<Memory>(fidelity)) {}
+Evaluator::Evaluator(Fidelity fidelity, Pruning pruning)
+    : fidelity_(fidelity),
+      pruning_(pruning),
+      memory_(std::make_unique<Memory>(fidelity, pruning)) {}
 Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Evaluator& Evaluator::operator=(Evaluator&&) noexcept = default;
 
 Answer Evaluator::evaluate(const Plan& plan) {
-  if (memory_->size() > most_results) memory_ = std::make_unique<Memory>(fidelity_);
+  if (memory_->size() > most_results) memory_ = std::make_unique<Memory>(fidelity_, pruning_);
   return memory_->evaluate(plan);
 }
 

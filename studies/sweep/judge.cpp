@@ -45,8 +45,9 @@ SweepOutcome outcome_of(const Answer& answer, const Calibration& calibration) {
     case Verdict::does_not_fit:
       outcome.verdict = SweepVerdict::does_not_fit;
       outcome.reason =
-          fmt::format("needs {} of {} HBM", in_gib(answer.peak()), in_gib(answer.hbm_usable));
-      outcome.cause = "does not fit";
+          fmt::format("{} {} of {} HBM", answer.timed ? "needs" : "state and batch alone need",
+                      in_gib(answer.peak()), in_gib(answer.hbm_usable));
+      outcome.cause = answer.timed ? "does not fit" : "does not fit: state and batch alone";
       break;
     case Verdict::inconclusive:
       outcome.verdict = SweepVerdict::inconclusive;
@@ -68,7 +69,7 @@ SweepOutcome outcome_of(const Answer& answer, const Calibration& calibration) {
 class Simulating : public PlanJudge {
  public:
   Simulating(const SweepSpace& space, Fidelity fidelity)
-      : space_(space), plans_(space.base), evaluator_(fidelity) {}
+      : space_(space), plans_(space.base), evaluator_(fidelity, Pruning::by_arguments) {}
 
   Judgement judge(const Change& change) override {
     Judgement judgement;
