@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "moe/clones.hpp"
-#include "moe/gemm.hpp"
+#include "moe/gate_product.hpp"
 #include "moe/top_k.hpp"
 #include "routing/random.hpp"
 #include "units/error.hpp"
@@ -86,9 +86,7 @@ Tensor<float> gate_logits(const Tensor<T>& x, const Tensor<T>& gate_kernel,
                           const RouterRule& rule) {
   const std::int64_t d = x.width(), experts = gate_kernel.width();
   require_shape(gate_kernel, {d, experts}, "gate_kernel");
-  Tensor<float> z({x.rows(), experts});  // [T, E]
-  gemm(x.rows(), experts, d, Operand<T>{x.data(), d}, Operand<T>{gate_kernel.data(), experts},
-       z.data(), experts, 0.0F);
+  Tensor<float> z = gate_product(x, gate_kernel);  // [T, E]
   round_if_bf16(rule, z.flat());
   return z;
 }

@@ -5,42 +5,35 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 
-#include "moe/backward.hpp"
 #include "moe/gemm.hpp"
+#include "moe/rank_gather.hpp"
 #include "moe/rank_grid.hpp"
 #include "moe/run_weights.hpp"
 #include "ranks/in_process_ranks.hpp"
-#include "routing/random.hpp"
 #include "units/error.hpp"
 
 namespace meshsim {
 namespace {
 
-// What one rank saw.
-template <class T>
-struct RankRecord {
-  struct Place {
-    std::int64_t layer, step;
-    Ledger ledger;
-    CountMatrix slots;  // [P, E]
-    double loss;
-  };
-  std::vector<Place> places;
-  std::vector<Tensor<T>> outputs;    // per step: x after the last layer, [T, d]
-  std::vector<Tensor<T>> gradients;  // per step and layer: dx, [T, d]; or none
-};
-
-template <class T>
-void add(Tensor<T>& x, const Tensor<T>& y) {
-  for (std::int64_t i = 0; i < x.size(); ++i)
-    x.data()[i] = from_float<T>(to_float(x.data()[i]) + to_float(y.data()[i]));
+bool compares(const RunConfig& run, const Communicator& world) {
+  return run.compare_single_rank && world.size() > 1;
 }
 
+// What one rank saw of one layer in one step.
+struct PlaceRecord {
+  std::int64_t layer, step;
+  Ledger ledger;
+  CountMatrix slots;  // [P, E]
+  double loss;
+};
+
+// `check`: on rank 0 the single rank that sees every layer too; nullptr on the others. All ranks
+// show it what they have if the run compares.
 template <class T>
-RankRecord<T> run_rank(const RunConfig& run, Communicator& world, std::int64_t tensor_ranks) {
+std::vector<PlaceRecord> run_rank(const RunConfig& run, Communicator& world,
+                                  SingleRankCheck<T>* check) {
+  const std::int64_t tensor_ranks = run.tensor_ranks;
   Ledger ledger;
   RankGrid grid = make_grid(world, tensor_ranks, ledger);
   const std::int64_t p = grid.experts.place();
@@ -49,35 +42,32 @@ RankRecord<T> run_rank(const RunConfig& run, Communicator& world, std::int64_t t
   for (std::int64_t l = 0; l < run.layers; ++l)
     weights.push_back(
         drawn_weights<T>(run, l, p, grid.experts.size(), grid.tensors.place(), tensor_ranks));
-  RankRecord<T> record;
+  const auto together = [&](const auto& mine) {
+    using Element = std::decay_t<decltype(*std::data(mine))>;
+    return gathered_tokens(world, tensor_ranks,
+                           std::span<const Element>(std::data(mine), std::size(mine)));
+  };
+  std::vector<PlaceRecord> record;
   for (std::int64_t step = 0; step < run.steps; ++step) {
     const auto ids = std::span(run.token_ids)
                          .subspan(static_cast<std::size_t>(step * run.tokens + p * tokens),
                                   static_cast<std::size_t>(tokens));
     Tensor<T> x = embedded<T>(run, ids);  // [T, d]
     for (std::int64_t l = 0; l < run.layers; ++l) {
-      ledger = {};
-      MoeWeights<T>& w = weights[static_cast<std::size_t>(l)];
-      RandomDraw draw{sub_seed(run.seed, static_cast<std::uint64_t>(5 + step * run.layers + l)),
-                      {}};
-      for (std::int64_t t = 0; t < tokens; ++t) draw.tokens.push_back(p * tokens + t);
-      const RoutedAndSharedMoE<T> layer(run.moe, w, l, &run.table);
-      const Tensor<T> normalised = rms_normalised(x);
-      const MoeOutput<T> out = layer(normalised, ids, grid, draw);
-      if constexpr (std::is_same_v<T, float>) {
-        if (run.backward) {
-          ledger = {};  // of both passes: the gradients need the forward pass again
-          record.gradients.push_back(routed_moe_gradients(normalised, ids, out.y, w, run.moe,
-                                                          run.moe.hashes(l) ? &run.table : nullptr,
-                                                          grid)
-                                         .dx);
-        }
+      LayerResult<T> result = run_layer(run, LayerPlace{l, step, p * tokens, ids}, x,
+                                        weights[static_cast<std::size_t>(l)], grid, ledger);
+      const MoeOutput<T>& out = result.out;
+      record.push_back({l, step, std::move(ledger), out.slots, out.load_balance_loss});
+      if (compares(run, world)) {
+        LayerSeen<T> seen;
+        seen.x = together(x.flat());
+        seen.y = together(out.y.flat());
+        seen.dx = together(result.dx.flat());
+        seen.ids = together(out.routed.choice.ids);
+        if (check != nullptr) (*check)(l, step, seen);
       }
-      add(x, out.y);
-      for (std::size_t e = 0; e < out.bias_update.size(); ++e) w.bias[e] += out.bias_update[e];
-      record.places.push_back({l, step, std::move(ledger), out.slots, out.load_balance_loss});
+      add_residual(x, out.y);
     }
-    record.outputs.push_back(std::move(x));
   }
   return record;
 }
@@ -100,138 +90,18 @@ void check_memory(const RunConfig& run, std::int64_t element_bytes, double held)
               "dtype=bfloat16, or compare_single_rank=false");
 }
 
-// Everybody's bytes on rank 0, in the order of the ranks; not counted as traffic of the layer.
-std::vector<std::vector<std::byte>> gathered(Communicator& world, std::span<const std::byte> mine) {
-  const auto ranks = static_cast<std::size_t>(world.size());
-  const auto size = static_cast<std::int64_t>(mine.size());
-  std::vector<std::int64_t> sizes(ranks);
-  std::vector<Block> to(ranks, Block{0, 8}), from(ranks);
-  for (std::size_t i = 0; i < ranks; ++i) from[i] = {static_cast<std::int64_t>(8 * i), 8};
-  world.all_to_all(reinterpret_cast<const std::byte*>(&size), to,
-                   reinterpret_cast<std::byte*>(sizes.data()), from);
-  to.assign(ranks, Block{});
-  to[0] = {0, size};
-  from.assign(ranks, Block{});
-  std::int64_t total = 0;
-  if (world.rank() == 0)
-    for (std::size_t i = 0; i < ranks; ++i) {
-      from[i] = {total, sizes[i]};
-      total += sizes[i];
-    }
-  std::vector<std::byte> all(static_cast<std::size_t>(total));
-  world.all_to_all(mine.data(), to, all.data(), from);
-  std::vector<std::vector<std::byte>> result;
-  for (const Block& block : from)
-    result.emplace_back(all.begin() + block.offset, all.begin() + block.offset + block.size);
-  return result;
-}
-
-template <class Element>
-std::vector<std::vector<Element>> gathered_elements(Communicator& world,
-                                                    std::span<const Element> mine) {
-  std::vector<std::vector<Element>> result;
-  for (const auto& bytes : gathered(world, std::as_bytes(mine))) {
-    result.emplace_back(bytes.size() / sizeof(Element));
-    std::copy(bytes.begin(), bytes.end(), std::as_writable_bytes(std::span(result.back())).begin());
-  }
-  return result;
-}
-
-// Both ledgers of one rank and place as integers: {sent or received, collective, src, dst, bytes}.
-constexpr std::array<std::string_view, 20> collectives{"all_gather_shard_counts",
-                                                       "all_gather_expert_counts",
-                                                       "dispatch",
-                                                       "combine",
-                                                       "all_gather_x",
-                                                       "all_gather_gate_logits",
-                                                       "all_gather_pre_bias",
-                                                       "reduce_scatter",
-                                                       "all_gather_ids",
-                                                       "all_gather_weights",
-                                                       "all_reduce_counts",
-                                                       "tensor_reduce_scatter",
-                                                       "tensor_all_gather",
-                                                       "combine_back",
-                                                       "dispatch_back",
-                                                       "all_gather_dy",
-                                                       "reduce_scatter_dx",
-                                                       "reduce_scatter_d_pre",
-                                                       "all_gather_x_again",
-                                                       "reduce_scatter_d_weights"};
-
-void append(std::vector<std::int64_t>& flat, std::int64_t side, const Traffic& traffic) {
-  for (const TrafficRow& row : traffic.rows()) {
-    const auto found = std::find(collectives.begin(), collectives.end(), row.collective);
-    flat.insert(flat.end(), {side, found - collectives.begin(), row.src, row.dst, row.bytes});
-  }
-}
-
-Ledger world_ledger(Communicator& world, const Ledger& mine) {
-  std::vector<std::int64_t> flat;
-  append(flat, 0, mine.sent);
-  append(flat, 1, mine.received);
-  Ledger all;
-  for (const auto& rows : gathered_elements(world, std::span<const std::int64_t>(flat)))
-    for (std::size_t i = 0; i < rows.size(); i += 5)
-      (rows[i] == 0 ? all.sent : all.received)
-          .add(collectives[static_cast<std::size_t>(rows[i + 1])], rows[i + 2], rows[i + 3],
-               rows[i + 4]);
-  return all;
-}
-
 bool distinct(const RunConfig& run, std::int64_t layer) {
   return run.moe.hashes(layer) ? !run.table.repeats_experts() : !run.moe.rule.random_ids;
-}
-
-// One rank with all tokens and all experts: what the others must agree with.
-class Alone : public Communicator {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  void all_to_all(const std::byte* send, std::span<const Block> to, std::byte* receive,
-                  std::span<const Block> from) override {
-    std::copy_n(send + to[0].offset, to[0].size, receive + from[0].offset);
-  }
-};
-
-template <class T>
-SingleRankComparison compare_with_single_rank(const RunConfig& run, const RoutingTrace& routing,
-                                              const std::vector<std::vector<T>>& outputs,
-                                              const std::vector<std::vector<T>>& gradients) {
-  RunConfig single = run;
-  single.ranks = single.tensor_ranks = 1;
-  Alone alone;
-  const RankRecord<T> expected = run_rank<T>(single, alone, 1);
-  SingleRankComparison result;
-  result.routing_equal = true;
-  for (const auto& place : expected.places) {
-    const CountMatrix many = routing.slots(place.layer, place.step);
-    for (std::int64_t e = 0; e < many.columns; ++e)
-      if (many.column_sum(e) != place.slots.at(0, e)) result.routing_equal = false;
-  }
-  bool close = true;
-  const auto compare = [&](const std::vector<std::vector<T>>& these,
-                           const std::vector<Tensor<T>>& those, double& most) {
-    for (std::size_t i = 0; i < these.size(); ++i)
-      for (std::size_t j = 0; j < these[i].size(); ++j) {
-        const double b = to_float(those[i].data()[j]);
-        const double error = std::abs(to_float(these[i][j]) - b);
-        most = std::max(most, std::isfinite(error) ? error : std::numeric_limits<double>::max());
-        if (!(error <= 1e-5 * (1 + std::abs(b)))) close = false;
-      }
-  };
-  compare(outputs, expected.outputs, result.max_abs_error);
-  compare(gradients, expected.gradients, result.max_abs_gradient_error);
-  result.judged = std::is_same_v<T, float> && run.moe.ragged_buffer_factor <= 0;
-  result.passed = result.routing_equal && close;
-  return result;
 }
 
 template <class T>
 ValidationResult validated(const RunConfig& run, Communicator& world) {
   set_gemm_threads(world.size() > 1 ? 1 : 0);
-  const RankRecord<T> record = run_rank<T>(run, world, run.tensor_ranks);
+  std::optional<SingleRankCheck<T>> check;
+  if (compares(run, world) && world.rank() == 0) check.emplace(run);
+  std::vector<PlaceRecord> places = run_rank<T>(run, world, check ? &*check : nullptr);
   ValidationResult result;
+  if (check) result.single_rank = check->result();
   result.routing.model = run.model;
   result.routing.ranks = run.expert_ranks();
   result.routing.experts = run.moe.rule.experts;
@@ -239,7 +109,6 @@ ValidationResult validated(const RunConfig& run, Communicator& world) {
   result.routing.layers = run.layers;
   result.routing.steps = run.steps;
   result.routing.tokens_per_rank = run.tokens_per_rank();
-  auto places = record.places;
   std::sort(places.begin(), places.end(), [](const auto& a, const auto& b) {
     return std::pair(a.layer, a.step) < std::pair(b.layer, b.step);
   });
@@ -266,22 +135,6 @@ ValidationResult validated(const RunConfig& run, Communicator& world) {
     if (run.moe.load_balance_loss_weight > 0 && !run.moe.hashes(place.layer))
       result.losses.push_back({place.layer, place.step, sum / world.size()});
   }
-  if (!run.compare_single_rank || world.size() == 1) return result;
-  const auto of_all_tokens = [&](const std::vector<Tensor<T>>& tensors) {
-    std::vector<std::vector<T>> all;
-    for (const Tensor<T>& mine : tensors) {
-      all.emplace_back();
-      const auto ranks = gathered_elements(world, mine.flat());
-      for (std::size_t rank = 0; rank < ranks.size();
-           rank += static_cast<std::size_t>(run.tensor_ranks))  // the others hold the same
-        all.back().insert(all.back().end(), ranks[rank].begin(), ranks[rank].end());
-    }
-    return all;
-  };
-  const auto outputs = of_all_tokens(record.outputs);
-  const auto gradients = of_all_tokens(record.gradients);
-  if (world.rank() == 0)
-    result.single_rank = compare_with_single_rank(run, result.routing, outputs, gradients);
   return result;
 }
 

@@ -1,5 +1,5 @@
 // A stack of MoE layers over several steps on a grid of ranks: real rows move, every byte is
-// compared with its prediction, and the results with those of one rank.
+// compared with its prediction, and every layer's results with those of one rank.
 //
 // With `backward`, every layer's gradients for dy = its output as well: the bytes of both passes
 // are compared.
@@ -15,18 +15,11 @@
 #include <vector>
 
 #include "moe/run_config.hpp"
+#include "moe/single_rank_check.hpp"
 #include "ranks/communicator.hpp"
 #include "routing/routing_trace.hpp"
 
 namespace meshsim {
-
-struct SingleRankComparison {
-  bool routing_equal = false;
-  double max_abs_error = 0;           // of the last layer's output, over all steps
-  double max_abs_gradient_error = 0;  // of every layer's dx, if there is a backward pass
-  bool judged = false;                // float32 and dropless: the results must agree
-  bool passed = false;                // same routing and |a - b| <= 1e-5 (1 + |b|)
-};
 
 struct LayerLoss {
   std::int64_t layer, step;

@@ -87,12 +87,14 @@ std::string run_table(const RunConfig& run, const ValidationResult& result) {
                       result.received_bytes, result.predicted_bytes,
                       result.predicted_equals_moved ? "equal" : "DIFFERENT");
   if (result.single_rank) {
-    text += fmt::format("against one rank: routing {}, largest error {:.2e}{}\n",
-                        result.single_rank->routing_equal ? "equal" : "DIFFERENT",
-                        result.single_rank->max_abs_error,
-                        !result.single_rank->judged  ? " (not judged)"
-                        : result.single_rank->passed ? ""
-                                                     : ": MISS");
+    text += fmt::format(
+        "against one rank, layer by layer from the same input: routing {}, largest error "
+        "{:.2e}{}\n",
+        result.single_rank->routing_equal ? "equal" : "DIFFERENT",
+        result.single_rank->max_abs_error,
+        !result.single_rank->judged  ? " (not judged)"
+        : result.single_rank->passed ? ""
+                                     : ": MISS");
   }
   if (result.single_rank && run.backward)
     text += fmt::format("gradients of the tokens: largest error {:.2e}\n",

@@ -147,9 +147,10 @@ class RealRouting(CommandLine):
                 done = self.run_words(["moe", "run", "model_name=deepseek4-tiny", "layers=43",
                                        "steps=1", "ranks=2", "tokens=16", "backward=true",
                                        f"strategy={strategy}", f"routing_trace={trace}",
-                                       "compare_single_rank=false", "-o", "json", *run])
+                                       "-o", "json", *run])
                 self.assertEqual(done.code, DONE, done.err)
                 self.assertTrue(done.json()["predicted_equals_moved"])
+                self.assertTrue(done.json()["single_rank"]["passed"])
                 moved = {name: [0, 0] for name in names.values()}
                 for row in done.json()["traffic"]:
                     own = names.get(AGAIN.get(row["collective"]), row["collective"])

@@ -112,6 +112,32 @@ TEST_CASE("a bfloat16 gate rounds its logits and its scores") {
   for (const float value : gate.pre_bias.flat()) CHECK(value == rounded_to_bf16(value));
 }
 
+TEST_CASE("a token's logits are the same to the bit whichever tokens stand beside it") {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const std::int64_t tokens = 1 + random_below(seed, 1, 40), d = 1 + random_below(seed, 2, 900);
+    const std::int64_t experts = 1 + random_below(seed, 3, 70);
+    const Tensor<float> x = random_tensor(seed, {tokens, d}),
+                        w = random_tensor(seed + 1, {d, experts});
+    const RouterRule rule = mixtral_rule(experts, 1);
+    const Tensor<float> all = gate_logits(x, w, rule);
+    const Tensor<float> narrow = gate_logits(to_bf16(x), to_bf16(w), rule);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const Doubles naive = naive_gate(x.row(t), w);
+      const Tensor<float> alone = gate_logits(copied_rows(x, t, 1), w, rule);
+      const Tensor<float> pair = gate_logits(
+          to_bf16(copied_rows(x, t, std::min<std::int64_t>(2, tokens - t))), to_bf16(w), rule);
+      for (std::int64_t e = 0; e < experts; ++e) {
+        REQUIRE(all.row(t)[e] == alone.row(0)[e]);
+        REQUIRE(narrow.row(t)[e] == pair.row(0)[e]);
+        // 900 roundings of partial sums below 16, each at most 2^-21, that add up like a random
+        // walk: 30 x 2^-21 = 1.4e-5, and some way to be safe.
+        REQUIRE(std::abs(all.row(t)[e] - naive[static_cast<std::size_t>(e)]) < 4e-5);
+      }
+    }
+  }
+  CHECK(gate_logits(Tensor<float>({0, 5}), random_tensor(1, {5, 3}), mixtral_rule(3, 1)).empty());
+}
+
 TEST_CASE("random routing draws by token, and may repeat an expert") {
   const RouterRule rule = random_rule(4, 3);
   const GateOutput gate = score_gate(rule, random_tensor(1, {50, 4}), {});
