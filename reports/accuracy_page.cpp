@@ -1,6 +1,7 @@
 #include "reports/accuracy_page.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -160,17 +161,28 @@ std::string misses(const Validation& all, const std::map<std::string, std::strin
     const std::optional<double> space = row.total_gib.error();
     const bool slow = time && std::abs(*time) > shown_as_miss;
     const bool large = space && std::abs(*space) > shown_as_miss;
+    const bool wrong =
+        row.oom_measured && row.oom_predicted.value_or(*row.oom_measured) != *row.oom_measured;
     const bool silent = !row.step_time_s.predicted && !row.reason.empty();
-    if (!slow && !large && !silent) continue;
-    text += fmt::format("- {} ({}):", row.id, row.model);
-    if (slow) text += fmt::format(" step time {}", percent(time));
-    if (large) text += fmt::format("{} memory {}", slow ? "," : "", percent(space));
-    if (silent) text += " " + row.reason;
+    std::vector<std::string> what;
+    if (slow) what.push_back("step time " + percent(time));
+    if (large) what.push_back("memory " + percent(space));
+    if (wrong) what.emplace_back(*row.oom_measured ? "it ran out of memory" : "it did fit");
+    if (silent) what.push_back(row.reason);
+    if (what.empty()) continue;
+    text += fmt::format("- {} ({}): {}", row.id, row.model, fmt::join(what, ", "));
     const auto cause = causes.find(row.id);
     text += ". " +
             (cause == causes.end() ? std::string(silent ? "" : "The cause is not known.")
                                    : cause->second) +
             "\n";
+  }
+  for (const AblationOrder& one : all.ablations) {
+    for (const std::string& pair : one.out_of_order) {
+      const auto cause = causes.find(one.name);
+      text += fmt::format("- {}: {}. {}\n", one.name, pair,
+                          cause == causes.end() ? "The cause is not known." : cause->second);
+    }
   }
   return text + "\n";
 }
@@ -204,8 +216,9 @@ std::string accuracy_page(const Validation& validation, const Calibration& calib
       "counts the runs that\nmove the constant; one that none moves has kept its prior.\n\n" +
       constants(calibration);
   text += fmt::format(
-      "## Where it fails\n\nRows that miss by more than {:.0f} %, and rows that "
-      "cannot be predicted:\n\n",
+      "## Where it fails\n\nRows that miss by more than {:.0f} % or whose outcome is wrong, rows "
+      "that "
+      "cannot be\npredicted, and pairs of an ablation in the wrong order:\n\n",
       100 * shown_as_miss);
   text += misses(validation, causes);
   text += "## What is not modelled\n\nAs the reports of these rows say it:\n\n";

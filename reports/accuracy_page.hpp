@@ -10,7 +10,8 @@
 
 namespace meshsim {
 
-// `causes` says of rows, by their ids, why they miss as far as it is known.
+// `causes` says of rows, by their ids, or of ablations, by their names, why they miss as far as it
+// is known.
 std::string accuracy_page(const Validation& validation, const Calibration& calibration,
                           const std::map<std::string, std::string>& causes);
 
