@@ -55,7 +55,15 @@ Result batch_split_model(const Plan& p) {
                    "use_batch_split_schedule=false, or --allow batch-split-model for a what-if"};
   }
   if (p.config.boolean("use_gmm_v2")) {
-    return Finding{"use_gmm_v2", "does not run in the batch-split schedule", "use_gmm_v2=false"};
+    return Finding{"use_gmm_v2", "does not run in the batch-split schedule",
+                   "use_gmm_v2=false, or --allow batch-split-model for a what-if"};
+  }
+  const std::string quantization = p.config.text("quantization");
+  if (!quantization.empty() && quantization != "fp8_full") {
+    return Finding{
+        "quantization",
+        fmt::format("'{}' does not run in the batch-split schedule, fp8_full does", quantization),
+        "quantization=\"\", or --allow batch-split-model for a what-if"};
   }
   return {};
 }
@@ -285,9 +293,11 @@ constexpr std::array refusals{
     Refusal{"hash-with-ring",
             "token ids are gathered beside the tokens (4 B a token) in hash layers",
             hash_with_ring},
-    Refusal{"batch-split-model",
-            "the batch-split schedule runs this model's attention in place of MLA",
-            batch_split_model},
+    Refusal{
+        "batch-split-model",
+        "the batch-split schedule runs this model's attention (and hyper-connections) in place of "
+        "MLA, with the plan's kernels and number format",
+        batch_split_model},
     Refusal{"v4-mtp", "one sliding-window, top-k routed block per depth after the stack", v4_mtp},
     Refusal{"v4-linen-bias", "the router bias costs the same without pure_nnx", v4_linen_bias},
     Refusal{"token-chunks", nullptr, token_chunks},
