@@ -413,6 +413,7 @@ std::int64_t step_tokens(const Plan& plan) {
 
 StepProgram lower(const Plan& plan, Prefetch prefetch, const StepTemplates& templates,
                   const std::vector<std::int64_t>& state) {
+  if (splits_batch(plan)) prefetch = Prefetch::layer;
   return plan.moe_block ? lower_moe_block(plan, prefetch, templates)
                         : Lowering(plan, prefetch, templates, state).run();
 }

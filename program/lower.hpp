@@ -40,7 +40,8 @@ std::optional<std::string> not_lowered(const Plan& plan);
 // Of one device in one step.
 std::int64_t step_tokens(const Plan& plan);
 
-// Requires !not_lowered(plan).
+// Requires !not_lowered(plan). The batch-split schedule is laid out in its own way, whatever
+// `prefetch` says.
 StepProgram lower(const Plan& plan, Prefetch prefetch);
 
 // The same from the plan's step_templates() and its state_numbers(). What this reads of the plan

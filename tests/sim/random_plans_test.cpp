@@ -137,6 +137,9 @@ TEST_CASE("random plans", "[sim][random]") {
     } else {
       words.push_back("attention=dot_product");
     }
+    if (model.starts_with("deepseek2") || model.starts_with("deepseek3"))
+      words.push_back(i % 2 == 0 ? "use_batch_split_schedule=false"
+                                 : "use_batch_split_schedule=true");
     std::string command;
     for (const std::string& word : words) command += " " + word;
     INFO(command);
