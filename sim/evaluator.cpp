@@ -15,12 +15,18 @@
 namespace meshsim {
 namespace {
 
-// Beyond this many results all are forgotten: sweeps run in constant memory.
-constexpr std::size_t most_results = 300'000;
-// Of blocks, which are only asked for where layouts that share them are met for the first time.
-constexpr std::size_t most_block_times = 50'000;
-// The same for the event engine, which keeps the time of every operation of a block.
-constexpr std::size_t most_block_runs = 4'000;
+// Sweeps run in constant memory: beyond these numbers what was found is forgotten. Plans that share
+// results stand close together, so that little of it is asked for again.
+//
+// Of templates: shapes that were met. What was found for them goes with them.
+constexpr std::size_t most_shapes = 5'000;
+// Of times, by groups of blocks and by blocks; and of runs of blocks for the event engine, which
+// keeps the time of every operation.
+constexpr std::size_t most_group_times = 30'000, most_block_times = 50'000, most_block_runs = 4'000;
+// Of everything else, which costs most to find again.
+constexpr std::size_t most_results = 100'000;
+// Programs that are laid out: each weighs as much as so many other results.
+constexpr std::size_t layout_weight = 100;
 // Templates that are kept whole, for blocks that are met for the first time.
 constexpr std::size_t most_templates = 256;
 
@@ -101,16 +107,15 @@ class Evaluator::Memory {
 
   std::size_t size() const {
     return values_.size() + identities_.size() + resting_.size() + batches_.size() +
-           lowered_.size() + templates_.size() + forms_.size() + layouts_.size() +
-           block_forms_.size() + group_ids_.size() + group_times_.size();
+           lowered_.size() + forms_.size() + layout_weight * layouts_.size() + block_forms_.size() +
+           group_ids_.size();
   }
 
   Answer evaluate(const Plan& plan) {
     // Loads differ from layer to layer: little would be shared.
     const bool alone = !plan.routing.balanced();
     if (alone && pruning_ == Pruning::none) return answer_of(meshsim::evaluate(plan, fidelity_));
-    if (times_.size() > most_block_times) times_.clear();
-    if (runs_.size() > most_block_runs) runs_.clear();
+    forget_much();
     values_.look_at(plan.config);
     const PlanIdentity identity = identities_.of(plan);
     RestingState& state = resting(plan, identity);
@@ -156,6 +161,18 @@ class Evaluator::Memory {
   }
 
  private:
+  void forget_much() {
+    if (templates_.size() > most_shapes) {
+      whole_.clear();
+      templates_.clear();
+      group_times_.clear();
+      times_.clear();
+    }
+    if (group_times_.size() > most_group_times) group_times_.clear();
+    if (times_.size() > most_block_times) times_.clear();
+    if (runs_.size() > most_block_runs) runs_.clear();
+  }
+
   // The result of `make` under the inputs in key_ and the settings that such results were seen to
   // depend on.
   template <class Value, class Make>
