@@ -10,73 +10,78 @@ namespace {
 // Slots between the members of one ring or line, [n, n].
 class Row {
  public:
-  explicit Row(std::int64_t members) : n_(members), flows_(static_cast<std::size_t>(n_ * n_)) {}
+  Row(std::int64_t members, const double* flows)
+      : n_(members), flows_(flows), up_(static_cast<std::size_t>(n_)), down_(up_) {}
 
-  void add(std::int64_t from, std::int64_t to, double slots) {
-    flows_[static_cast<std::size_t>(from * n_ + to)] += slots;
-  }
-
-  // Slots on its busiest link.
-  double busiest(bool wraparound) const {
-    std::vector<double> up(static_cast<std::size_t>(n_)), down(up);  // link i: between i and i + 1
+  // Slots on its busiest link; link i is between i and i + 1.
+  double busiest(bool wraparound) {
     for (std::int64_t from = 0; from < n_; ++from) {
       for (std::int64_t to = 0; to < n_; ++to) {
-        const double slots = flows_[static_cast<std::size_t>(from * n_ + to)];
+        const double slots = flows_[from * n_ + to];
         if (from == to || slots == 0) continue;
-        const std::int64_t above = ((to - from) % n_ + n_) % n_;
+        const std::int64_t above = to > from ? to - from : to - from + n_;
         if (!wraparound) {
-          walk(to > from ? up : down, std::min(from, to), std::abs(to - from), slots);
+          walk(to > from ? up_ : down_, std::min(from, to), std::abs(to - from), slots);
         } else if (2 * above == n_) {
-          walk(up, from, above, slots / 2);
-          walk(down, to, above, slots / 2);
+          walk(up_, from, above, slots / 2);
+          walk(down_, to, above, slots / 2);
         } else if (2 * above < n_) {
-          walk(up, from, above, slots);
+          walk(up_, from, above, slots);
         } else {
-          walk(down, to, n_ - above, slots);
+          walk(down_, to, n_ - above, slots);
         }
       }
     }
-    return std::max(*std::max_element(up.begin(), up.end()),
-                    *std::max_element(down.begin(), down.end()));
+    return std::max(*std::max_element(up_.begin(), up_.end()),
+                    *std::max_element(down_.begin(), down_.end()));
   }
 
  private:
   void walk(std::vector<double>& links, std::int64_t first, std::int64_t hops, double slots) const {
-    for (std::int64_t h = 0; h < hops; ++h)
-      links[static_cast<std::size_t>((first + h) % n_)] += slots;
+    for (std::int64_t link = first; hops > 0; --hops) {
+      links[static_cast<std::size_t>(link)] += slots;
+      if (++link == n_) link = 0;
+    }
   }
 
   std::int64_t n_;
-  std::vector<double> flows_;
+  const double* flows_;
+  std::vector<double> up_, down_;
 };
 
 // The rows of part d: where the coordinates before d are the receiver's already and those after it
-// still the sender's.
+// still the sender's. A flow's place is the sum of one that depends on its sender and one that
+// depends on its receiver.
 class Rows {
  public:
-  Rows(std::span<const PhysicalPart> parts, std::size_t d) : members_(parts[d].part) {
-    for (std::size_t i = d + 1; i < parts.size(); ++i) inner_ *= parts[i].part;
-    std::int64_t all = inner_;
-    for (std::size_t i = 0; i < d; ++i) all *= parts[i].part;
-    rows_.assign(static_cast<std::size_t>(all), Row(members_));
+  Rows(std::span<const PhysicalPart> parts, std::size_t d, std::int64_t ranks)
+      : members_(parts[d].part), flows_(static_cast<std::size_t>(ranks * members_)) {
+    std::int64_t inner = 1;
+    for (std::size_t i = d + 1; i < parts.size(); ++i) inner *= parts[i].part;
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const std::int64_t member = rank / inner % members_;
+      const std::int64_t outer = rank / (inner * members_);
+      from_.push_back(static_cast<std::size_t>((rank % inner * members_ + member) * members_));
+      to_.push_back(static_cast<std::size_t>(outer * inner * members_ * members_ + member));
+    }
   }
 
-  void add(std::int64_t from, std::int64_t to, double slots) {
-    const std::int64_t outer = to / (inner_ * members_);
-    rows_[static_cast<std::size_t>(outer * inner_ + from % inner_)].add(
-        from / inner_ % members_, to / inner_ % members_, slots);
+  void add(std::size_t from, std::size_t to, double slots) {
+    flows_[from_[from] + to_[to]] += slots;
   }
 
   double busiest(bool wraparound) const {
     double most = 0;
-    for (const Row& row : rows_) most = std::max(most, row.busiest(wraparound));
+    const auto size = static_cast<std::size_t>(members_ * members_);
+    for (std::size_t row = 0; row < flows_.size(); row += size)
+      most = std::max(most, Row(members_, flows_.data() + row).busiest(wraparound));
     return most;
   }
 
  private:
   std::int64_t members_;
-  std::int64_t inner_ = 1;
-  std::vector<Row> rows_;
+  std::vector<std::size_t> from_, to_;  // by rank
+  std::vector<double> flows_;           // row by row
 };
 
 double over_mean(const std::vector<double>& leaving, const std::vector<double>& entering) {
@@ -102,23 +107,24 @@ ExchangeTraffic exchange_traffic(const CountMatrix& sent, std::span<const Physic
   for (const PhysicalPart& part : parts) places *= part.part;
   if (places != in_slice) throw std::logic_error("ranks that are not places of the mesh");
   const auto count = static_cast<std::size_t>(ranks);
+  const auto each = static_cast<std::size_t>(in_slice);
   std::vector<double> ends(count), leaving(count), entering(count);
   std::vector<Rows> rows;
-  for (std::size_t d = 0; d < parts.size(); ++d) rows.emplace_back(parts, d);
-  for (std::int64_t from = 0; from < ranks; ++from) {
-    for (std::int64_t to = 0; to < ranks; ++to) {
+  for (std::size_t d = 0; d < parts.size(); ++d) rows.emplace_back(parts, d, in_slice);
+  for (std::size_t from = 0; from < count; ++from) {
+    const std::span<const std::int64_t> slots_to = sent.row(static_cast<std::int64_t>(from));
+    const std::size_t slice = from / each;
+    for (std::size_t to = 0; to < count; ++to) {
       if (from == to) continue;
-      const auto slots = static_cast<double>(sent.at(from, to));
-      const auto i = static_cast<std::size_t>(from);
-      const auto j = static_cast<std::size_t>(to);
-      ends[i] += slots;
-      ends[j] += slots;
-      if (from / in_slice != to / in_slice) {
-        leaving[i] += slots;
-        entering[j] += slots;
-        continue;
+      const auto slots = static_cast<double>(slots_to[to]);
+      ends[from] += slots;
+      ends[to] += slots;
+      if (to >= slice * each && to < (slice + 1) * each) {
+        for (Rows& row : rows) row.add(from - slice * each, to - slice * each, slots);
+      } else {
+        leaving[from] += slots;
+        entering[to] += slots;
       }
-      for (Rows& row : rows) row.add(from % in_slice, to % in_slice, slots);
     }
   }
   ExchangeTraffic traffic;
