@@ -20,13 +20,13 @@
 //   1' beside it  U1' AG          | R0' RS          | R1' RS                   | U0' AG
 //              of the layer before
 //
-// Weights are gathered one layer ahead, explicitly, and their gradients reduced one layer after;
-// the gradients of both microbatches are added. A layer keeps its input, the result of its
-// attention kernel and twice the mean of the rows of its gates and ups, all on the host, and the
-// choices of the group's tokens on the device; everything else is computed again. Hyper-connected
-// streams (DeepSeek-V4, which MaxText does not run so) need the sums that returned for the gradient
-// of their mixing: those are kept as well, and the gradients of microbatch 1 are gathered after the
-// recomputation, beside nothing.
+// Weights are gathered one layer ahead, explicitly, and their gradients reduced one layer after,
+// beside sums over DCN; the gradients of both microbatches are added. A layer keeps its input, the
+// result of its attention kernel and twice the mean of the rows of its gates and ups, all on the
+// host, and the choices of the group's tokens on the device; everything else is computed again.
+// Hyper-connected streams (DeepSeek-V4, which MaxText does not run so) need the sums that returned
+// for the gradient of their mixing: those are kept as well, and the gradients of microbatch 1 are
+// gathered after the recomputation, beside nothing.
 //
 // Source: MaxText's deepseek_batchsplit model and its documentation, 2026-08.
 #pragma once

@@ -35,4 +35,17 @@ struct ExpertLoads {
 // `exchange` is that of the plan's MoE layers. Null if the plan's routing is balanced.
 std::shared_ptr<const ExpertLoads> expert_loads(const Plan& plan, const Exchange& exchange);
 
+// Slots of one expert-parallel group in one step, and those of them that find no place.
+struct PlacedSlots {
+  std::int64_t routed = 0, dropped = 0;
+};
+
+// Of the dense path with capacity: each sequence has C places of every expert, and drops
+//
+//   sum over experts of max(0, slots - C)
+//
+// The sequences of a device route apart; of a trace, which counts by device, they share their
+// places.
+PlacedSlots slots_in_places(const Plan& plan);
+
 }  // namespace meshsim

@@ -131,6 +131,14 @@ void Lowering::place_experts(Run& run, std::int64_t& before) const {
 }
 
 void Lowering::count_slots() {
+  const bool places = plan_.model.has_experts() && !plan_.config.boolean("sparse_matmul") &&
+                      !experts_are_gathered(plan_);
+  if (places && schedule_.stages == 1) {
+    const PlacedSlots slots = slots_in_places(plan_);
+    program_.routed_slots = slots.routed;
+    program_.dropped_slots = slots.dropped;
+    return;
+  }
   if (program_.loads) {
     for (const ExpertLoads::One& one : program_.loads->exchanges) {
       program_.routed_slots += one.load.slots;
@@ -169,6 +177,27 @@ Beside Lowering::reduce_pending(const Pending& pending) {
   if (!passes_.ahead() || pending.layer == nullptr) return {};
   return emit_.reduce(*pending.layer, all_gradients(*pending.layer), pending.gradients,
                       pending.store);
+}
+
+ProgramNode Lowering::with_neighbours(ProgramNode main, Beside beside) const {
+  if (!splits_batch(plan_)) return with_beside(std::move(main), std::move(beside));
+  Beside near;
+  Beside far;
+  for (ProgramNode& node : beside) {
+    const auto* work = std::get_if<Collective>(&node.leaf.work);
+    const bool over_dcn =
+        node.kind == ProgramNode::Kind::leaf && work != nullptr &&
+        std::any_of(plan_.mesh.axes.begin(), plan_.mesh.axes.end(), [&](const MeshAxis& axis) {
+          return axis.dcn > 1 && std::find(work->mesh_axes.begin(), work->mesh_axes.end(),
+                                           axis.name) != work->mesh_axes.end();
+        });
+    (over_dcn ? far : near).push_back(std::move(node));
+  }
+  std::vector<ProgramNode> branches;
+  for (Beside* branch : {&near, &far}) {
+    if (!branch->empty()) branches.push_back(sequence(std::move(*branch)));
+  }
+  return parallel(std::move(main), std::move(branches));
 }
 
 const LayerTemplate& Lowering::after_layers() const {

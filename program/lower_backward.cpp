@@ -46,9 +46,9 @@ std::vector<ProgramNode> Lowering::backward_block(std::size_t r, Copies& copies,
     std::optional<Instance> following_use =
         begin_deferred(j == 0 ? below : run.block[j - 1], gradient);
     nodes.push_back(
-        with_beside(sequence(passes_.backward(use, stored_[r].gradients[j], false, begun_,
-                                              following_use ? &*following_use : nullptr)),
-                    std::move(beside)));
+        with_neighbours(sequence(passes_.backward(use, stored_[r].gradients[j], false, begun_,
+                                                  following_use ? &*following_use : nullptr)),
+                        std::move(beside)));
     hand_on(handed_backward_, Pass::backward, use);
     begun_ = following_use.has_value();
     if (following_use) hand_on(handed_backward_, Pass::backward, *following_use);

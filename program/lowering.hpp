@@ -106,6 +106,11 @@ class Lowering {
   Beside gather_backward(const Next& next, Copies& copies);
   Beside reduce_pending(const Pending& pending);
 
+  // `main` with `beside` beside it, one after the other. The batch-split schedule has sums over DCN
+  // in a branch of their own: those of the layer before the last beside the reduce-scatter of the
+  // last, which in the steady state of a scan costs what both of one layer do.
+  ProgramNode with_neighbours(ProgramNode main, Beside beside) const;
+
   // ---- forward
 
   // In a scan, what is kept is stacked over the repeats. Activations on the host are counted there.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cost_models/machine.hpp"
+#include "plans/plan_routing.hpp"
 #include "program/expert_loads.hpp"
 #include "sim/closed_form.hpp"
 #include "sim/event_engine.hpp"
@@ -45,10 +46,16 @@ void add_time(const Plan& plan, Fidelity fidelity, Step& step) {
 }
 
 // How tokens are taken to be routed.
-std::vector<std::string> described(const RoutingScenario& routing, const StepProgram& program) {
+std::vector<std::string> described(const Plan& plan, const StepProgram& program) {
+  const RoutingScenario& routing = plan.routing;
   std::vector<std::string> texts;
   const auto dropped = static_cast<double>(program.dropped_slots);
-  if (!program.loads) {
+  const bool pipelined = plan.mesh.size("stage") > 1;
+  if (!program.loads && !routing.balanced() && !pipelined) {
+    texts = described(routing, hash_routed(plan.model));
+    texts.emplace_back(
+        "dense path of experts: what a device computes and sends does not follow its routing");
+  } else if (!program.loads) {
     texts.emplace_back("balanced routing: every expert receives as many rows");
   } else {
     texts = described(routing, program.loads->hashed);
@@ -95,7 +102,7 @@ void add_assumptions(Evaluation& result) {
                                              one.value, one.unit, one.low, one.high, known.meaning,
                                              one.source));
   }
-  for (std::string& text : described(plan.routing, result.step->program))
+  for (std::string& text : described(plan, result.step->program))
     result.assumptions.push_back(std::move(text));
   const std::vector<std::string>& lowering = result.step->program.assumptions;
   result.assumptions.insert(result.assumptions.end(), lowering.begin(), lowering.end());
@@ -113,11 +120,9 @@ void add_not_modelled(Evaluation& result) {
       "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
   if (result.step->program.loads)
     result.not_modelled.emplace_back("expert-parallel groups that route differently");
-  if (!result.step->program.loads && !result.plan->routing.balanced())
+  if (result.plan->mesh.size("stage") > 1 && !result.plan->routing.balanced())
     result.not_modelled.emplace_back(
-        result.plan->mesh.size("stage") > 1
-            ? "unbalanced routing in a pipeline: every expert receives as many rows"
-            : "slots that unbalanced routing drops where experts have a fixed number of places");
+        "unbalanced routing in a pipeline: every expert receives as many rows");
   const Training& training = result.plan->training;
   if (training.parameters_on_host)
     result.not_modelled.emplace_back("PCIe transfers of parameters that rest on the host");

@@ -183,6 +183,32 @@ TEST_CASE("the gradients of both microbatches are added before they leave", "[pr
   CHECK(dw(sums) - dw(whole) == 2 * kernels);
 }
 
+TEST_CASE("batch split sums over DCN beside what goes over ICI", "[program][split]") {
+  const Words two_slices{"num_slices=2", "dcn_data_parallelism=2"};
+  const auto branches = [](const StepProgram& program) {
+    std::size_t most = 0;  // of a layer, beside its core
+    const auto visit = [&](const auto& self, const ProgramNode& node) -> void {
+      if (node.kind == ProgramNode::Kind::parallel) {
+        const auto reduces = [](const ProgramNode& child) {
+          return !child.children.empty() && child.children.back().leaf.name == "reduce_gradients";
+        };
+        if (std::any_of(node.children.begin() + 1, node.children.end(), reduces))
+          most = std::max(most, node.children.size() - 1);
+      }
+      for (const ProgramNode& child : node.children) self(self, child);
+    };
+    visit(visit, program.root);
+    return most;
+  };
+  const StepProgram split_in_two = program_of(split(two_slices));
+  CHECK(branches(split_in_two) == 2);
+  CHECK(branches(program_of(split())) == 1);
+  Words ring = two_slices;
+  ring.emplace_back("use_ring_of_experts=true");
+  CHECK(sums_of(split_in_two).sent.at("backward reduce_gradients") ==
+        sums_of(program_of(ring)).sent.at("backward reduce_gradients"));
+}
+
 TEST_CASE("batch split is not laid out where its microbatches cannot be", "[program][split]") {
   const auto reason = [](Words more, const char* model = "deepseek3-671b") {
     return not_lowered(plan_of(job(model, "v5p-128", words(split(std::move(more))))));

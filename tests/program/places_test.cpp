@@ -33,6 +33,38 @@ Sums sums_of(const char* model, const char* slice, const Words& words) {
 
 }  // namespace
 
+TEST_CASE("capacity: a sequence drops what its experts have no place for", "[program][dense]") {
+  // Mixtral 8x7B: E = 8, k = 2, 32 layers; 2 sequences of S = 2048 on each of 4 expert-parallel
+  // devices: 8 x 2048 x 2 slots in a layer.
+  const auto lowered = [](const char* factor, double sigma) {
+    Plan plan = plan_of(
+        job("mixtral-8x7b", "v5p-16",
+            {"sparse_matmul=false", std::string("capacity_factor=") + factor,
+             "per_device_batch_size=2", "ici_expert_parallelism=4", "ici_fsdp_parallelism=-1"}));
+    if (sigma > 0) {
+      plan.routing.law.kind = RoutingLaw::Kind::lognormal;
+      plan.routing.law.sigma = sigma;
+      plan.routing.law.seed = 3;
+    }
+    return lower(plan, Prefetch::kernel);
+  };
+  const std::int64_t routed = std::int64_t{32} * 8 * 2048 * 2;
+  CHECK(lowered("1.0", 0).routed_slots == routed);
+  // Balanced, 512 slots of each expert find 512 places, or int(512 x 0.75) = 384.
+  CHECK(lowered("1.0", 0).dropped_slots == 0);
+  CHECK(lowered("0.75", 0).dropped_slots == routed / 4);
+  std::int64_t before = 0;
+  for (const double sigma : {0.1, 0.4, 0.8}) {
+    const StepProgram program = lowered("1.0", sigma);
+    CHECK(program.routed_slots == routed);
+    CHECK(program.dropped_slots > before);
+    CHECK(lowered("1.5", sigma).dropped_slots < program.dropped_slots);
+    before = program.dropped_slots;
+  }
+  CHECK(before < routed / 2);
+  CHECK(lowered("8.0", 0.8).dropped_slots == 0);  // a place for every token: C = 4096 >= S
+}
+
 TEST_CASE("capacity: masks put tokens into places", "[program][dense]") {
   // Mixtral 8x7B: E = 8, k = 2, D = 4096, F = 14336; one sequence of S = 2048 a device.
   // C = int(max(ceil(2048 x 2 / 8) 1.25, 1.25)) = 640 places of an expert.

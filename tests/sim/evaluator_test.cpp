@@ -113,6 +113,33 @@ TEST_CASE("an evaluator gives what a walk from nothing gives", "[sim][evaluator]
   }
 }
 
+TEST_CASE("an evaluator meets the batch-split schedule between others", "[sim][evaluator]") {
+  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
+    std::mt19937 random(20261121);
+    const auto pick = [&](std::initializer_list<const char*> choices) {
+      return std::string(choices.begin()[random() % choices.size()]);
+    };
+    Evaluator evaluator(fidelity);
+    int timed = 0;
+    for (int i = 0; i < (fidelity == Fidelity::event ? 40 : 150); ++i) {
+      const Words words =
+          job("deepseek2-16b", pick({"v5p-32", "v5p-64"}),
+              {"ici_fsdp_parallelism=-1", "ici_expert_parallelism=" + pick({"1", "2", "4"}),
+               "per_device_batch_size=" + pick({"1", "2", "3", "4"}),
+               "gradient_accumulation_steps=" + pick({"1", "2"}),
+               "use_batch_split_schedule=" + pick({"false", "true", "true"}),
+               "use_ragged_sort=" + pick({"false", "true"}),
+               "scan_layers=" + pick({"true", "true", "false"}),
+               "remat_policy=" + pick({"full", "none"}), "mtp_num_layers=" + pick({"0", "1"}),
+               "capacity_factor=" + pick({"-1", "-1", "1.25"}),
+               "sparse_matmul=" + pick({"true", "true", "false"}),
+               "compile_topology_num_slices=" + pick({"1", "1", "2"})});
+      timed += check_plan(evaluator, fidelity, words) ? 1 : 0;
+    }
+    CHECK(timed > 10);
+  }
+}
+
 TEST_CASE("one evaluator for all models, each met again and again", "[sim][evaluator]") {
   std::mt19937 random(20261123);
   const std::vector<std::string> models = lowering_models();
