@@ -69,6 +69,7 @@ class RaggedAllToAll : public ExpertExchange<T> {
       const AllToAllParameters from = combine_parameters(m_, kept_, p);
       ranks_.all_to_all_rows("combine", unsorted, sending(from), back,
                              blocks(exclusive_prefix_sums(m_.row(p)), from.recv_sizes));
+      unsorted = {};
     }
     Tensor<T> out({tokens_, width});
     if (this->keeps_) back_ = back;

@@ -8,6 +8,7 @@
 #include "inputs/fields.hpp"
 #include "inputs/nearest.hpp"
 #include "model_specs/catalogue.hpp"
+#include "moe/run_memory.hpp"
 #include "routing/random.hpp"
 #include "routing/token_law.hpp"
 
@@ -66,6 +67,11 @@ class Words {
   double real(const std::string& key, double otherwise) {
     return parsed(key, parse_real, otherwise);
   }
+  double at_least_0(const std::string& key, double otherwise) {
+    const double value = real(key, otherwise);
+    if (value < 0) fault(key, fmt::format("must not be negative (got {})", value));
+    return value;
+  }
   bool boolean(const std::string& key, bool otherwise = false) {
     return parsed(key, parse_bool, otherwise);
   }
@@ -101,6 +107,9 @@ RouterRule rule_of(const ModelConfig& m, Words& words) {
   } else if (m.norm_topk_prob) {
     rule = qwen3_rule(experts, k);
   }
+  for (const char* const key : {"n_routing_groups", "topk_routing_group"})
+    if (words.has(key) && rule.groups == -1 && words.integer(key, -1, -1) != -1)
+      words.fault(key, "groups of experts belong to the router of DeepSeek-V3");
   rule.float32_gate = words.boolean("float32_gate_logits", true);
   return rule;
 }
@@ -126,9 +135,9 @@ MoeConfig moe_of(const ModelConfig& m, Words& words) {
   moe.num_moe_emb_chunks = words.integer("num_moe_emb_chunks", 1);
   moe.logits_per_chunk = words.boolean("logits_per_chunk");
   moe.load_balance_loss_weight =
-      static_cast<float>(words.real("load_balance_loss_weight", m.load_balance_loss_weight));
+      static_cast<float>(words.at_least_0("load_balance_loss_weight", m.load_balance_loss_weight));
   moe.routed_bias_update_rate =
-      static_cast<float>(words.real("routed_bias_update_rate", m.routed_bias_update_rate));
+      static_cast<float>(words.at_least_0("routed_bias_update_rate", m.routed_bias_update_rate));
   moe.per_device_statistics = words.boolean("per_device_statistics");
   return moe;
 }
@@ -170,15 +179,16 @@ std::vector<std::int64_t> tokens_of(const Words& words, const RunConfig& run) {
     return tokens;
   }
   const Source source = read_source(ids.empty() ? text : ids);
-  tokens = ids.empty() ? byte_tokens(source) : parse_token_ids(source, run.moe.vocab);
+  tokens =
+      ids.empty() ? byte_tokens(source, run.moe.vocab) : parse_token_ids(source, run.moe.vocab);
   const auto available = static_cast<std::int64_t>(tokens.size());
-  const auto largest = std::max_element(tokens.begin(), tokens.end());
-  std::string why;
   if (available < needed)
-    why = fmt::format("has {} tokens; steps x tokens = {} are needed", available, needed);
-  if (largest != tokens.end() && *largest >= run.moe.vocab)
-    why = fmt::format("has the token id {}; vocab_size is {}", *largest, run.moe.vocab);
-  if (!why.empty()) throw Error(ErrorKind::invalid_input, Diagnostic{{source.name}, {}, why, {}});
+    throw Error(
+        ErrorKind::invalid_input,
+        Diagnostic{{source.name},
+                   {},
+                   fmt::format("has {} tokens; steps x tokens = {} are needed", available, needed),
+                   {}});
   tokens.resize(static_cast<std::size_t>(needed));
   return tokens;
 }
@@ -250,6 +260,7 @@ RunConfig parse_run(const std::vector<std::string>& arguments, std::int64_t laun
   run.moe.num_hash_layers = std::min(run.moe.num_hash_layers, run.layers);
   faults.throw_if_any();
   check_config(run.moe, run.expert_ranks(), run.tensor_ranks, run.tokens_per_rank());
+  check_run_memory(run, launched_ranks);
   run.token_ids = tokens_of(words, run);
   run.table = table_of(words.text("hash_table"), run);
   run.given = words.given;

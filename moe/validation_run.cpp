@@ -1,8 +1,5 @@
 #include "moe/validation_run.hpp"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 
@@ -72,24 +69,6 @@ std::vector<PlaceRecord> run_rank(const RunConfig& run, Communicator& world,
   return record;
 }
 
-// Refuses a run whose weights alone exceed the memory of this machine: the system would kill it,
-// and not with a message. `held` is the share of the experts that ranks of this process hold.
-void check_memory(const RunConfig& run, std::int64_t element_bytes, double held) {
-  const MoeConfig& moe = run.moe;
-  const double weights = 3.0 * static_cast<double>(run.layers) *
-                         static_cast<double>(moe.rule.experts) *
-                         static_cast<double>(moe.embedding) * static_cast<double>(moe.width) *
-                         static_cast<double>(element_bytes) * held;
-  const double memory =
-      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-  if (weights < memory) return;
-  throw Error(ErrorKind::resource_limit,
-              fmt::format("the weights need {:.1f} GiB and this machine has {:.1f} GiB",
-                          weights / 0x1p30, memory / 0x1p30),
-              "fewer layers=, num_experts=, a smaller base_emb_dim= or base_moe_mlp_dim=, "
-              "dtype=bfloat16, or compare_single_rank=false");
-}
-
 bool distinct(const RunConfig& run, std::int64_t layer) {
   return run.moe.hashes(layer) ? !run.table.repeats_experts() : !run.moe.rule.random_ids;
 }
@@ -141,14 +120,10 @@ ValidationResult validated(const RunConfig& run, Communicator& world) {
 }  // namespace
 
 ValidationResult run_validation(const RunConfig& run, Communicator& world) {
-  const double copy = run.compare_single_rank && world.size() > 1 && world.rank() == 0 ? 1 : 0;
-  check_memory(run, run.bfloat16 ? 2 : 4, copy + 1.0 / static_cast<double>(world.size()));
   return run.bfloat16 ? validated<Bf16>(run, world) : validated<float>(run, world);
 }
 
 ValidationResult run_validation_in_process(const RunConfig& run) {
-  const double copy = run.compare_single_rank && run.ranks > 1 ? 1 : 0;
-  check_memory(run, run.bfloat16 ? 2 : 4, copy + 1.0);
   ValidationResult result;
   run_in_process(static_cast<int>(run.ranks), [&](Communicator& world) {
     ValidationResult mine = run_validation(run, world);

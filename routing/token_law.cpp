@@ -34,11 +34,23 @@ double ZipfMandelbrot::probability(std::int64_t token) const {
   return cumulative_[i] - (i == 0 ? 0.0 : cumulative_[i - 1]);
 }
 
-std::vector<std::int64_t> byte_tokens(const Source& text) {
+std::vector<std::int64_t> byte_tokens(const Source& text, std::int64_t vocab) {
   check_text(text);
   std::vector<std::int64_t> tokens;
   tokens.reserve(text.text.size());
-  for (const char c : text.text) tokens.push_back(static_cast<unsigned char>(c));
+  int line = 1, column = 1;
+  for (const char c : text.text) {
+    const auto id = static_cast<unsigned char>(c);
+    if (id >= vocab)
+      throw Error(ErrorKind::invalid_input,
+                  Diagnostic{{text.name, line, column},
+                             {},
+                             fmt::format("the byte {} is outside the vocabulary of {}", id, vocab),
+                             {}});
+    tokens.push_back(id);
+    column = c == '\n' ? 1 : column + 1;
+    line += c == '\n' ? 1 : 0;
+  }
   return tokens;
 }
 

@@ -26,7 +26,8 @@ class ZipfMandelbrot {
 };
 
 // The byte-level tokenizer: each byte of an UTF-8 text is one token, its id the byte's value.
-std::vector<std::int64_t> byte_tokens(const Source& text);
+// Refuses, with the place, text that is no text and a byte outside [0, vocab).
+std::vector<std::int64_t> byte_tokens(const Source& text, std::int64_t vocab);
 
 // Counts of token ids, [vocab]: a text of lines "id count", ids in any order, each once; ids that
 // have no line never occur. Refuses, with the place, an id outside [0, vocab) or named twice, a

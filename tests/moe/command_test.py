@@ -161,6 +161,11 @@ class Run(unittest.TestCase):
         result = call("run", "model_name=deepseek4-284b", "layers=43", "tokens=16", "steps=1")
         self.assertEqual(result.returncode, 7, result.stderr)
         self.assertIn("GiB", result.stderr)
+        # 1e9 steps of 256 tokens of 8 bytes, and the count of each layer and expert
+        for words in (["steps=1000000000"], ["tokens=1073741824", "steps=1"]):
+            result = call("run", *words)
+            self.assertEqual(result.returncode, 7, result.stderr)
+            self.assertIn("GiB", result.stderr)
 
     def test_equal_words_give_equal_bytes(self):
         words = ("run", "ranks=8", "hash_table=md5", "dtype=bfloat16", "-o", "json")
@@ -239,6 +244,8 @@ class Run(unittest.TestCase):
             ids.write_text("1 2 3\n4 999999\n", encoding="utf-8")
             broken = pathlib.Path(folder, "broken")
             broken.write_bytes(b"abc\n\xff\xfe")
+            letters = pathlib.Path(folder, "letters")
+            letters.write_text("A B\nabc abc abc", encoding="utf-8")
             for words, part in [
                 (["num_experts_per_tok=17"], "top_k 17"),
                 (["ranks=3"], "tokens"),
@@ -256,6 +263,9 @@ class Run(unittest.TestCase):
                 (["tokens=400", f"text_file={ids}"], "are needed"),
                 (["hash_table=" + str(ids)], "ids:1:1"),
                 (["token_law=zipf:x=1"], "token_law"),
+                (["tokens=4", "vocab_size=90", f"text_file={letters}"], "letters:2:1"),
+                (["n_routing_groups=4"], "DeepSeek-V3"),
+                (["load_balance_loss_weight=-1"], "negative"),
                 (["backward=true", "dtype=bfloat16"], "dtype=float32"),
                 (["backward=true", "ranks=2", "tensor_ranks=2"], "tensor_ranks=1"),
             ]:

@@ -55,8 +55,10 @@ TEST_CASE("a table from a file; faults name line and column") {
 }
 
 TEST_CASE("token ids from texts") {
-  CHECK(byte_tokens({"t", "aB"}) == std::vector<std::int64_t>{97, 66});
-  CHECK(mentions(refusal([] { byte_tokens({"t", "a\n\xff"}); }), "t:2:1"));
+  CHECK(byte_tokens({"t", "aB"}, 98) == std::vector<std::int64_t>{97, 66});
+  CHECK(mentions(refusal([] { byte_tokens({"t", "a\n\xff"}, 256); }), "t:2:1"));
+  CHECK(mentions(refusal([] { byte_tokens({"t", "aa\naB"}, 97); }), "t:1:1"));
+  CHECK(mentions(refusal([] { byte_tokens({"t", "A\nAb"}, 98); }), "t:2:2"));
   CHECK(parse_token_ids({"t", "5 6\n\n7"}, 8) == std::vector<std::int64_t>{5, 6, 7});
   CHECK(mentions(refusal([] { parse_token_ids({"t", "5\n8"}, 8); }), "t:2:1"));
 }
