@@ -31,8 +31,9 @@ struct V4Case {
     config.embedding = d;
     config.width = width;
     config.swiglu_limit = static_cast<float>(c.real("swiglu_limit"));
-    config.sequence = c.integer("S");
-    x = c.tensor("x", {c.integer("B"), config.sequence, d});
+    const std::int64_t batch = c.integer("B"), sequence = c.integer("S");
+    config.sequence = std::max<std::int64_t>(sequence, 1);  // no tokens make no sequences of 1
+    x = c.tensor("x", {batch, sequence, d});
     weights.gate_kernel = c.tensor("gate_kernel", {d, experts});
     weights.experts.w0 = c.tensor("w0", {experts, d, width});
     weights.experts.w1 = c.tensor("w1", {experts, d, width});
@@ -43,7 +44,7 @@ struct V4Case {
       config.vocab = c.inputs.contains("tid2eid") ? c.inputs.at("tid2eid").shape.at(0) : 0;
       table = {config.vocab, config.rule.top_k,
                c.ids("tid2eid", {config.vocab, config.rule.top_k})};
-      token_ids = c.integers("input_ids", {c.integer("B"), config.sequence});
+      token_ids = c.integers("input_ids", {batch, sequence});
     } else {
       const Tensor<float> bias = c.tensor("bias", {experts});
       weights.bias.assign(bias.flat().begin(), bias.flat().end());
@@ -236,7 +237,7 @@ Outputs ep_sharded_forward(const GoldenCase& c) {
     for (int strategy = 0; strategy < 5; ++strategy) {
       MoeConfig config = v4.config;
       config.strategy = static_cast<Strategy>(strategy);
-      config.num_moe_token_chunks = s;
+      config.num_moe_token_chunks = config.sequence;
       config.num_moe_emb_chunks = config.embedding;
       if (config.strategy == Strategy::batch_split && v4.x.rows() / ranks % 2 != 0) continue;
       const Sharded dropless = run_sharded(v4, config, ranks);

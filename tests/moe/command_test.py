@@ -127,6 +127,25 @@ class Check(unittest.TestCase):
         hashed["cases"][0]["inputs"]["input_ids"]["data"][1] = 16
         self.refused(hashed, "input_ids", "basic")
 
+    def test_no_tokens_are_a_case_like_any_other(self):
+        for name in ("routed_moe_v4", "routed_moe_v4_grad", "ep_sharded_forward"):
+            document = golden(name)
+            case = document["cases"][0]
+            case["config"]["S"] = 0
+            for tensors in (case["inputs"], case["expected"]):
+                for key, tensor in tensors.items():
+                    if key in ("x", "dy", "output", "dx") or (
+                        key in ("indices", "weights") and len(tensor["shape"]) == 3
+                    ):
+                        tensor.update(data=[], shape=[tensor["shape"][0], 0, tensor["shape"][2]])
+                    elif key in ("indices", "weights"):
+                        tensor.update(data=[], shape=[0, tensor["shape"][1]])
+                    elif tensors is case["expected"]:  # no slots, no gradients, no rows
+                        tensor["data"] = [0] * len(tensor["data"])
+            document["cases"] = [case]
+            result = call("check", "-", stdin=json.dumps(document))
+            self.assertEqual(result.returncode, 0, name + result.stdout + result.stderr)
+
     def test_files_that_cannot_be_read(self):
         self.assertEqual(call("check", "/nowhere.json").returncode, 6)
         self.assertEqual(call("check", str(GOLDEN)).returncode, 5)
