@@ -11,7 +11,7 @@ using Catch::Contains;
 
 namespace {
 
-Node yaml(std::string text) { return parse_yaml({"chip.yml", std::move(text)}); }
+Node chip_yaml(std::string text) { return parse_yaml({"chip.yml", std::move(text)}); }
 
 // The messages of all faults that `read` finds in the document.
 template <class Read>
@@ -31,7 +31,7 @@ using Messages = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("values of every type", "[fields]") {
-  const Node node = yaml(
+  const Node node = chip_yaml(
       "name: v5p\ncores: 2\nefficiency: 0.9\nmegacore: true\nshape: [4, 8, 8]\nhbm: 95 GiB\n"
       "ici: 90 GB/s\npeak: 459 TFLOP/s\nhop: 1 us\nkind: torus\nnested: {x: 1}\n");
   Diagnostics faults;
@@ -54,7 +54,8 @@ TEST_CASE("values of every type", "[fields]") {
 }
 
 TEST_CASE("all faults of one file are reported at once", "[fields]") {
-  const Node node = yaml("cores: 0\nhbm: 95\nefficency: 0.9\nshape: [4, x, 9007199254740993]\n");
+  const Node node =
+      chip_yaml("cores: 0\nhbm: 95\nefficency: 0.9\nshape: [4, x, 9007199254740993]\n");
   const auto messages = faults_of(node, [](Fields& fields) {
     fields.integer("cores", {1, 16});
     fields.bytes("hbm");
@@ -77,7 +78,7 @@ TEST_CASE("all faults of one file are reported at once", "[fields]") {
 }
 
 TEST_CASE("an unknown key is an error that names the nearest known ones", "[fields]") {
-  const Node node = yaml("core: 2\ncores: 2\n");
+  const Node node = chip_yaml("core: 2\ncores: 2\n");
   const auto messages = faults_of(node, [](Fields& fields) {
     fields.integer("cores");
     if (fields.has("score")) fields.integer("score");  // optional, and known all the same
@@ -89,7 +90,7 @@ TEST_CASE("an unknown key is an error that names the nearest known ones", "[fiel
 }
 
 TEST_CASE("a key that was only looked for is still unknown", "[fields]") {
-  const auto messages = faults_of(yaml("cores: 2\n"), [](Fields& fields) {
+  const auto messages = faults_of(chip_yaml("cores: 2\n"), [](Fields& fields) {
     CHECK(fields.has("cores"));
     fields.finish();
   });
@@ -99,14 +100,14 @@ TEST_CASE("a key that was only looked for is still unknown", "[fields]") {
 TEST_CASE("twenty faults are shown and the others counted", "[fields]") {
   std::string text;
   for (int i = 0; i < 25; ++i) text += "key" + std::to_string(i) + ": 1\n";
-  const auto messages = faults_of(yaml(text), [](Fields& fields) { fields.finish(); });
+  const auto messages = faults_of(chip_yaml(text), [](Fields& fields) { fields.finish(); });
   CHECK(messages.size() == 21);
   CHECK(messages.back() == "error: 5 more errors are not shown");
 }
 
 TEST_CASE("values of the wrong type", "[fields]") {
   const auto fault = [](const std::string& value, auto getter) {
-    const Node node = yaml("k: " + value + "\n");
+    const Node node = chip_yaml("k: " + value + "\n");
     const auto messages = faults_of(node, getter);
     REQUIRE(messages.size() == 1);
     return messages.front();
@@ -152,7 +153,7 @@ TEST_CASE("values of the wrong type", "[fields]") {
 
 TEST_CASE("after a fault a getter returns a value within the range", "[fields]") {
   Diagnostics faults;
-  const Node node = yaml("k: x\n");
+  const Node node = chip_yaml("k: x\n");
   Fields fields(node, "", faults);
   CHECK(fields.integer("k") == 1);
   CHECK(fields.integer("k", {8, 16}) == 8);
@@ -166,7 +167,7 @@ TEST_CASE("after a fault a getter returns a value within the range", "[fields]")
 
 TEST_CASE("a document that is no mapping is one fault, not many", "[fields]") {
   const auto text = GENERATE("", "[1, 2]\n", "just text\n");
-  const auto messages = faults_of(yaml(text), [](Fields& fields) {
+  const auto messages = faults_of(chip_yaml(text), [](Fields& fields) {
     fields.integer("cores");
     fields.text("name");
     fields.finish();

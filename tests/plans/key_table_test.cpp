@@ -22,7 +22,7 @@ Node value(const std::string& text, bool quoted = false) {
 }
 
 // The fault of `key`=`node`, or "".
-std::string fault(const std::string& key, const Node& node) {
+std::string key_fault(const std::string& key, const Node& node) {
   Diagnostics faults;
   const KeyInfo* info = table().find(key);
   REQUIRE(info != nullptr);
@@ -31,8 +31,8 @@ std::string fault(const std::string& key, const Node& node) {
   return refusal([&] { faults.throw_if_any(); }).what();
 }
 
-std::string fault(const std::string& key, const std::string& text) {
-  return fault(key, value(text));
+std::string key_fault(const std::string& key, const std::string& text) {
+  return key_fault(key, value(text));
 }
 
 }  // namespace
@@ -67,10 +67,10 @@ TEST_CASE("every default passes its own type and range", "[plans][keys]") {
 }
 
 TEST_CASE("a null default is written None", "[plans][keys]") {
-  CHECK(fault("weight_sparsity_n", "None").empty());
+  CHECK(key_fault("weight_sparsity_n", "None").empty());
   CHECK(table().find("weight_sparsity_n")->default_value.kind == Node::Kind::null);
-  CHECK_THAT(fault("steps", "None"), Contains("steps: is not an integer (got 'None'"));
-  CHECK_THAT(fault("steps", Node{}), Contains("steps: must be an integer (got nothing)"));
+  CHECK_THAT(key_fault("steps", "None"), Contains("steps: is not an integer (got 'None'"));
+  CHECK_THAT(key_fault("steps", Node{}), Contains("steps: must be an integer (got nothing)"));
 }
 
 TEST_CASE("every key of a model spec is modelled", "[plans][keys]") {
@@ -87,33 +87,33 @@ TEST_CASE("every key of a model spec is modelled", "[plans][keys]") {
 TEST_CASE("integers are never rounded or reinterpreted", "[plans][keys]") {
   for (const char* text : {"1.0", "1e3", "0x10", "010", "1_000", "+1", "-0", "true", "", " 1"}) {
     INFO(text);
-    CHECK_THAT(fault("max_target_length", text), Contains("is not an integer"));
+    CHECK_THAT(key_fault("max_target_length", text), Contains("is not an integer"));
   }
   // 2^53 + 1, 2^63, 2^64
   for (const char* text : {"9007199254740993", "9223372036854775808", "18446744073709551616"}) {
-    CHECK_THAT(fault("max_target_length", text), Contains("is beyond +-2^53"));
+    CHECK_THAT(key_fault("max_target_length", text), Contains("is beyond +-2^53"));
   }
-  CHECK_THAT(fault("max_target_length", value("4", true)), Contains("must be an integer"));
+  CHECK_THAT(key_fault("max_target_length", value("4", true)), Contains("must be an integer"));
 }
 
 TEST_CASE("numbers are finite", "[plans][keys]") {
   for (const char* text : {"nan", ".nan", "NaN", "inf", ".inf", "-Infinity", "0x1p3", "1,5"}) {
     INFO(text);
-    CHECK_THAT(fault("per_device_batch_size", text), Contains("is not a number"));
+    CHECK_THAT(key_fault("per_device_batch_size", text), Contains("is not a number"));
   }
-  CHECK_THAT(fault("per_device_batch_size", "1e400"), Contains("is out of range"));
-  CHECK_THAT(fault("per_device_batch_size", "-0.0"), Contains("must not be negative zero"));
-  CHECK(fault("per_device_batch_size", "0.5").empty());
-  CHECK(fault("per_device_batch_size", "2").empty());
+  CHECK_THAT(key_fault("per_device_batch_size", "1e400"), Contains("is out of range"));
+  CHECK_THAT(key_fault("per_device_batch_size", "-0.0"), Contains("must not be negative zero"));
+  CHECK(key_fault("per_device_batch_size", "0.5").empty());
+  CHECK(key_fault("per_device_batch_size", "2").empty());
 }
 
 TEST_CASE("ranges: one table for all keys", "[plans][keys]") {
-  CHECK_THAT(fault("per_device_batch_size", "0"), Contains("must be above 0 (got 0)"));
-  CHECK_THAT(fault("per_device_batch_size", "-1"), Contains("must be above 0 (got -1)"));
-  CHECK_THAT(fault("max_target_length", "0"), Contains("must be at least 1 (got 0)"));
-  CHECK_THAT(fault("sharding_tolerance", "1.5"), Contains("must be at most 1 (got 1.5)"));
-  CHECK_THAT(fault("num_experts", "0"), Contains("must be at least 1 (got 0)"));
-  CHECK_THAT(fault("mtp_num_layers", "65"), Contains("must be at most 64 (got 65)"));
+  CHECK_THAT(key_fault("per_device_batch_size", "0"), Contains("must be above 0 (got 0)"));
+  CHECK_THAT(key_fault("per_device_batch_size", "-1"), Contains("must be above 0 (got -1)"));
+  CHECK_THAT(key_fault("max_target_length", "0"), Contains("must be at least 1 (got 0)"));
+  CHECK_THAT(key_fault("sharding_tolerance", "1.5"), Contains("must be at most 1 (got 1.5)"));
+  CHECK_THAT(key_fault("num_experts", "0"), Contains("must be at least 1 (got 0)"));
+  CHECK_THAT(key_fault("mtp_num_layers", "65"), Contains("must be at most 64 (got 65)"));
   int degrees = 0;
   for (const KeyInfo& key : table().keys()) {
     const bool degree = (key.name.starts_with("ici_") || key.name.starts_with("dcn_")) &&
@@ -123,25 +123,26 @@ TEST_CASE("ranges: one table for all keys", "[plans][keys]") {
     INFO(key.name);
     ++degrees;
     CHECK(key.use == KeyUse::modelled);
-    CHECK(fault(key.name, "-1").empty());
-    CHECK(fault(key.name, "4").empty());
-    CHECK_THAT(fault(key.name, "0"), Contains("must not be 0 (got 0, want -1 or a positive"));
-    CHECK_THAT(fault(key.name, "-2"), Contains("must be at least -1 (got -2)"));
+    CHECK(key_fault(key.name, "-1").empty());
+    CHECK(key_fault(key.name, "4").empty());
+    CHECK_THAT(key_fault(key.name, "0"), Contains("must not be 0 (got 0, want -1 or a positive"));
+    CHECK_THAT(key_fault(key.name, "-2"), Contains("must be at least -1 (got -2)"));
   }
   CHECK(degrees == 13 + 13);
 }
 
 TEST_CASE("enumerations and types", "[plans][keys]") {
-  CHECK_THAT(fault("opt_type", "adamv"), Contains("must be one of adamw, adam_pax, sgd, muon (got "
-                                                  "'adamv')") &&
-                                             Contains("did you mean adamw"));
-  CHECK(fault("remat_policy", "minimal_flash").empty());
-  CHECK_THAT(fault("remat_policy", "minimum"), Contains("must be one of"));
-  CHECK_THAT(fault("scan_layers", "yes"), Contains("is not a boolean"));
-  CHECK(fault("scan_layers", "True").empty());
-  CHECK_THAT(fault("mlp_activations", "silu"), Contains("must be a list (got 'silu')"));
+  CHECK_THAT(key_fault("opt_type", "adamv"),
+             Contains("must be one of adamw, adam_pax, sgd, muon (got "
+                      "'adamv')") &&
+                 Contains("did you mean adamw"));
+  CHECK(key_fault("remat_policy", "minimal_flash").empty());
+  CHECK_THAT(key_fault("remat_policy", "minimum"), Contains("must be one of"));
+  CHECK_THAT(key_fault("scan_layers", "yes"), Contains("is not a boolean"));
+  CHECK(key_fault("scan_layers", "True").empty());
+  CHECK_THAT(key_fault("mlp_activations", "silu"), Contains("must be a list (got 'silu')"));
   Node list;
   list.kind = Node::Kind::sequence;
-  CHECK_THAT(fault("steps", list), Contains("must be an integer (got a list)"));
-  CHECK_THAT(fault("run_name", list), Contains("must be text (got a list)"));
+  CHECK_THAT(key_fault("steps", list), Contains("must be an integer (got a list)"));
+  CHECK_THAT(key_fault("run_name", list), Contains("must be text (got a list)"));
 }

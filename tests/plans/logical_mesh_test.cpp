@@ -15,7 +15,7 @@ LogicalMesh mesh(Words words, std::int64_t devices, std::int64_t slices = 1) {
   return resolve_mesh(config_of(std::move(words)), slices, devices);
 }
 
-std::string fault(Words words, std::int64_t devices, std::int64_t slices = 1) {
+std::string mesh_fault(Words words, std::int64_t devices, std::int64_t slices = 1) {
   const Error error = refusal([&] { mesh(std::move(words), devices, slices); });
   CHECK(error.kind() == ErrorKind::invalid_input);
   return error.what();
@@ -55,17 +55,17 @@ TEST_CASE("across slices the data axis takes what is left", "[plans][mesh]") {
 
 TEST_CASE("only one degree of a network can be what is left", "[plans][mesh]") {
   // ici_fsdp_parallelism is -1 by default.
-  CHECK_THAT(fault({"ici_data_parallelism=-1"}, 256),
+  CHECK_THAT(mesh_fault({"ici_data_parallelism=-1"}, 256),
              Contains("<command line>:1: error: ici_data_parallelism: ici_fsdp_parallelism is -1 "
                       "as well") &&
                  Contains("hint: set one of the two, for example ici_fsdp_parallelism=1"));
-  CHECK_THAT(fault({"dcn_expert_parallelism=-1"}, 256, 2),
+  CHECK_THAT(mesh_fault({"dcn_expert_parallelism=-1"}, 256, 2),
              Contains("dcn_expert_parallelism: dcn_data_parallelism is -1 as well"));
 }
 
 TEST_CASE("a product that is not the number of devices names its factors and what is legal",
           "[plans][mesh]") {
-  CHECK_THAT(fault({"ici_fsdp_parallelism=16", "ici_expert_parallelism=8"}, 256),
+  CHECK_THAT(mesh_fault({"ici_fsdp_parallelism=16", "ici_expert_parallelism=8"}, 256),
              Contains("ici_fsdp_parallelism: the product of the ici degrees is 128 "
                       "(ici_expert_parallelism=8 x ici_fsdp_parallelism=16), not the 256 devices "
                       "of a slice") ||
@@ -73,49 +73,51 @@ TEST_CASE("a product that is not the number of devices names its factors and wha
                           "(ici_fsdp_parallelism=16 x ici_expert_parallelism=8), not the 256 "
                           "devices of a slice"));
   // 256 / 8 = 32
-  CHECK_THAT(fault({"ici_fsdp_parallelism=16", "ici_expert_parallelism=8"}, 256),
+  CHECK_THAT(mesh_fault({"ici_fsdp_parallelism=16", "ici_expert_parallelism=8"}, 256),
              Contains("hint: ici_fsdp_parallelism=32 gives 256; -1 stands for what is left"));
   // No value of the largest degree helps: 3 does not divide 256.
   CHECK_THAT(
-      fault({"ici_fsdp_parallelism=64", "ici_expert_parallelism=3"}, 256),
+      mesh_fault({"ici_fsdp_parallelism=64", "ici_expert_parallelism=3"}, 256),
       Contains("the other degrees multiply to 3, which does not divide 256: nearest 2 or 4"));
   // -1 would not be an integer.
-  CHECK_THAT(fault({"ici_tensor_parallelism=12"}, 256),
+  CHECK_THAT(mesh_fault({"ici_tensor_parallelism=12"}, 256),
              Contains("ici_tensor_parallelism: the ici degrees (ici_tensor_parallelism=12 = 12) do "
                       "not divide the 256 devices of a slice") &&
                  Contains("their product must divide 256: nearest 8 or 16"));
-  CHECK_THAT(fault({"ici_tensor_parallelism=512"}, 256), Contains("nearest 256"));
+  CHECK_THAT(mesh_fault({"ici_tensor_parallelism=512"}, 256), Contains("nearest 256"));
 }
 
 TEST_CASE("DCN degrees must match the slices", "[plans][mesh]") {
-  CHECK_THAT(fault({"dcn_data_parallelism=2"}, 256),
+  CHECK_THAT(mesh_fault({"dcn_data_parallelism=2"}, 256),
              Contains("dcn_data_parallelism: is 2, but there is one slice") &&
                  Contains("hint: compile_topology_num_slices=2, or dcn_data_parallelism=1"));
-  CHECK_THAT(fault({"dcn_data_parallelism=3"}, 256, 4),
+  CHECK_THAT(mesh_fault({"dcn_data_parallelism=3"}, 256, 4),
              Contains("the product of the dcn degrees is 3 (dcn_data_parallelism=3), not the 4 "
                       "slices") &&
                  Contains("hint: dcn_data_parallelism=4 gives 4"));
 }
 
 TEST_CASE("sequence parallelism has a key and no axis", "[plans][mesh]") {
-  CHECK_THAT(fault({"ici_sequence_parallelism=2"}, 256),
+  CHECK_THAT(mesh_fault({"ici_sequence_parallelism=2"}, 256),
              Contains("ici_sequence_parallelism: must be 1: no mesh axis carries it (got 2)") &&
                  Contains("ici_context_parallelism or ici_tensor_sequence_parallelism"));
   CHECK_NOTHROW(mesh({"ici_sequence_parallelism=1"}, 256));
-  CHECK_THAT(fault({"dcn_sequence_parallelism=2"}, 256, 2), Contains("dcn_sequence_parallelism"));
+  CHECK_THAT(mesh_fault({"dcn_sequence_parallelism=2"}, 256, 2),
+             Contains("dcn_sequence_parallelism"));
 }
 
 TEST_CASE("mesh_axes of one's own", "[plans][mesh]") {
   const LogicalMesh m = mesh({"mesh_axes=[fsdp, tensor]", "ici_tensor_parallelism=4"}, 256);
   CHECK(m.axes.size() == 2);
   CHECK(m.size("fsdp") == 64);
-  CHECK_THAT(fault({"mesh_axes=[fsdp, tensr]"}, 256),
+  CHECK_THAT(mesh_fault({"mesh_axes=[fsdp, tensr]"}, 256),
              Contains("mesh_axes: 'tensr' is not an axis that has a degree\n"
                       "  hint: did you mean tensor"));
-  CHECK_THAT(fault({"mesh_axes=[fsdp, fsdp]"}, 256), Contains("mesh_axes: names 'fsdp' twice"));
-  CHECK_THAT(fault({"mesh_axes=[fsdp]", "ici_expert_parallelism=2"}, 256),
+  CHECK_THAT(mesh_fault({"mesh_axes=[fsdp, fsdp]"}, 256),
+             Contains("mesh_axes: names 'fsdp' twice"));
+  CHECK_THAT(mesh_fault({"mesh_axes=[fsdp]", "ici_expert_parallelism=2"}, 256),
              Contains("ici_expert_parallelism: must be 1: no mesh axis carries it (got 2)"));
-  CHECK_THAT(fault({"mesh_axes=[]"}, 256), Contains("mesh_axes: must name at least one axis"));
+  CHECK_THAT(mesh_fault({"mesh_axes=[]"}, 256), Contains("mesh_axes: must name at least one axis"));
 }
 
 TEST_CASE("degrees whose product overflows are refused", "[plans][mesh]") {
@@ -124,7 +126,8 @@ TEST_CASE("degrees whose product overflows are refused", "[plans][mesh]") {
   for (const char* axis : {"data", "fsdp", "tensor", "expert"}) {
     words.push_back(std::string("ici_") + axis + "_parallelism=1048576");
   }
-  CHECK_THAT(fault(words, 256), Contains("the product of the ici degrees") && Contains("exceeds"));
+  CHECK_THAT(mesh_fault(words, 256),
+             Contains("the product of the ici degrees") && Contains("exceeds"));
 }
 
 TEST_CASE("the resolved configuration shows what a -1 came to", "[plans][mesh]") {

@@ -15,7 +15,7 @@ using Catch::Contains;
 
 namespace {
 
-std::string fault(const std::string& key, const std::string& yaml) {
+std::string own_fault(const std::string& key, const std::string& yaml) {
   Diagnostics faults;
   const Node node = parse_yaml({"plan.yml", yaml});
   if (check_own_key(key, node, node.where, faults)) return {};
@@ -25,31 +25,35 @@ std::string fault(const std::string& key, const std::string& yaml) {
 }  // namespace
 
 TEST_CASE("values of the meshsim: block", "[plans][own]") {
-  CHECK(fault("slice_shape", "4x8x8").empty());
-  CHECK(fault("slice_shape", "[4, 8, 8]").empty());
+  CHECK(own_fault("slice_shape", "4x8x8").empty());
+  CHECK(own_fault("slice_shape", "[4, 8, 8]").empty());
   for (const char* shape : {"4x", "0x4", "4x8x8x8x8", "[]", "[4, 0]", "[4, '8']", "-1", "four",
                             "{a: 1}", "4 x 8", "[4.0]", "[[4]]"}) {
     INFO(shape);
-    CHECK_THAT(fault("slice_shape", shape), Contains("plan.yml:1:1: error: meshsim.slice_shape: "));
+    CHECK_THAT(own_fault("slice_shape", shape),
+               Contains("plan.yml:1:1: error: meshsim.slice_shape: "));
   }
-  CHECK(fault("hash_table", "md5").empty());
-  CHECK_THAT(fault("hash_table", "md6"), Contains("must be one of zeros, random, md5, or a path"));
-  CHECK(fault("routing", "balanced").empty());
-  CHECK(fault("token_law", "uniform").empty());
-  CHECK(fault("software", "{dvfs_p_state: 7}").empty());
-  CHECK_THAT(fault("software", "{dvfs_pstate: 7}"),
+  CHECK(own_fault("hash_table", "md5").empty());
+  CHECK_THAT(own_fault("hash_table", "md6"),
+             Contains("must be one of zeros, random, md5, or a path"));
+  CHECK(own_fault("routing", "balanced").empty());
+  CHECK(own_fault("token_law", "uniform").empty());
+  CHECK(own_fault("software", "{dvfs_p_state: 7}").empty());
+  CHECK_THAT(own_fault("software", "{dvfs_pstate: 7}"),
              Contains("'dvfs_pstate' is not a known feature\n  hint: did you mean dvfs_p_state"));
-  CHECK_THAT(fault("software", "[a]"), Contains("must be a mapping of features (got a list)"));
-  CHECK_THAT(fault("software", "{dvfs_p_state: {a: 7}}"), Contains("must be a single value"));
-  CHECK_THAT(fault("nonsense", "1"), Contains("meshsim.nonsense: is not a known key"));
+  CHECK_THAT(own_fault("software", "[a]"), Contains("must be a mapping of features (got a list)"));
+  CHECK_THAT(own_fault("software", "{dvfs_p_state: {a: 7}}"), Contains("must be a single value"));
+  CHECK_THAT(own_fault("nonsense", "1"), Contains("meshsim.nonsense: is not a known key"));
 }
 
 TEST_CASE("every refusal that can be lifted may be named, no other", "[plans][own]") {
-  for (const std::string& id : liftable_refusals()) CHECK(fault("allow", "[" + id + "]").empty());
-  CHECK_THAT(fault("allow", "[v4-mpt]"), Contains("'v4-mpt' is not a refusal that can be lifted\n"
-                                                  "  hint: did you mean v4-mtp"));
-  CHECK_THAT(fault("allow", "[v4-attention]"), Contains("is not a refusal that can be lifted"));
-  CHECK_THAT(fault("allow", "v4-mtp"), Contains("must be a list of ids"));
+  for (const std::string& id : liftable_refusals())
+    CHECK(own_fault("allow", "[" + id + "]").empty());
+  CHECK_THAT(own_fault("allow", "[v4-mpt]"),
+             Contains("'v4-mpt' is not a refusal that can be lifted\n"
+                      "  hint: did you mean v4-mtp"));
+  CHECK_THAT(own_fault("allow", "[v4-attention]"), Contains("is not a refusal that can be lifted"));
+  CHECK_THAT(own_fault("allow", "v4-mtp"), Contains("must be a list of ids"));
 }
 
 TEST_CASE("a flag overrules the block of a file", "[plans][own]") {
@@ -87,12 +91,14 @@ TEST_CASE("slice_shape: the torus where it is not the name's own", "[plans][own]
 }
 
 TEST_CASE("a MoE block alone", "[plans][own]") {
-  CHECK(fault("moe_block", "{dispatch_variant: ring_legacy, shared_expert_mlp_dim: 64}").empty());
-  CHECK_THAT(fault("moe_block", "ring"), Contains("must be a mapping (got 'ring')"));
+  CHECK(
+      own_fault("moe_block", "{dispatch_variant: ring_legacy, shared_expert_mlp_dim: 64}").empty());
+  CHECK_THAT(own_fault("moe_block", "ring"), Contains("must be a mapping (got 'ring')"));
   CHECK_THAT(
-      fault("moe_block", "{dispatch_variant: rink}"),
+      own_fault("moe_block", "{dispatch_variant: rink}"),
       Contains("dispatch_variant must be one of ring_legacy, ring, ragged_a2a (got 'rink')"));
-  CHECK_THAT(fault("moe_block", "{shared_expert_mlp_dim: 0}"), Contains("at least 1 (got '0')"));
-  CHECK_THAT(fault("moe_block", "{dispatch_varian: ring}"),
+  CHECK_THAT(own_fault("moe_block", "{shared_expert_mlp_dim: 0}"),
+             Contains("at least 1 (got '0')"));
+  CHECK_THAT(own_fault("moe_block", "{dispatch_varian: ring}"),
              Contains("did you mean dispatch_variant?"));
 }

@@ -17,7 +17,7 @@ std::string outcome(const PlanRequest& request, const std::string& key) {
   return flow_text(setting.value) + " from " + std::string(name(setting.origin));
 }
 
-std::string fault(const PlanRequest& request) {
+std::string config_fault(const PlanRequest& request) {
   const Error error = refusal([&] { resolve_config(request); });
   CHECK(error.kind() == ErrorKind::invalid_input);
   return error.what();
@@ -65,14 +65,15 @@ TEST_CASE("the model may be named by any source", "[plans][precedence]") {
 
 TEST_CASE("the model's file against the command line or the environment", "[plans][precedence]") {
   const std::string from_command_line =
-      fault(request({"model_name=deepseek4-284b", "head_dim=256"}));
+      config_fault(request({"model_name=deepseek4-284b", "head_dim=256"}));
   CHECK_THAT(from_command_line, Contains("<command line>:2: error: head_dim: is set by the file of "
                                          "model deepseek4-284b as well (to 512)") &&
                                     Contains("hint: override_model_config=true"));
 
   PlanRequest r = request({"model_name=deepseek4-284b"});
   r.environment = {{"M_HEAD_DIM", "256"}};
-  CHECK_THAT(fault(r), Contains("<environment> M_HEAD_DIM: error: head_dim: is set by the file"));
+  CHECK_THAT(config_fault(r),
+             Contains("<environment> M_HEAD_DIM: error: head_dim: is set by the file"));
 
   r.assignments.emplace_back("override_model_config=True");
   CHECK(outcome(r, "head_dim") == "256 from environment");
@@ -99,8 +100,9 @@ TEST_CASE("an override reaches the model", "[plans][precedence]") {
 TEST_CASE("the command line against the environment is always an error", "[plans][precedence]") {
   PlanRequest r = request({"steps=2", "override_model_config=true"});
   r.environment = {{"M_STEPS", "2"}};
-  CHECK_THAT(fault(r), Contains("<environment> M_STEPS: error: steps: is set by the environment "
-                                "and by the command line"));
+  CHECK_THAT(config_fault(r),
+             Contains("<environment> M_STEPS: error: steps: is set by the environment "
+                      "and by the command line"));
 }
 
 TEST_CASE("every fault of the command line and the environment is told at once",
@@ -135,7 +137,7 @@ TEST_CASE("every fault of a file is told at once, with its place", "[plans][prec
                               "max_target_length: 2048.5\n"
                               "meshsim:\n"
                               "  slice_shap: 4x4x4\n");
-  const std::string text = fault(r);
+  const std::string text = config_fault(r);
   CHECK_THAT(text, Contains("plan.yml:2:1: error: stepz: is not a MaxText key"));
   CHECK_THAT(text, Contains("plan.yml:3:20: error: max_target_length: is not an integer (got "
                             "'2048.5'"));
@@ -144,13 +146,13 @@ TEST_CASE("every fault of a file is told at once, with its place", "[plans][prec
 }
 
 TEST_CASE("an unknown key is met with the nearest three names", "[plans][precedence]") {
-  CHECK_THAT(fault(request({"ici_fdsp_parallelism=4"})),
+  CHECK_THAT(config_fault(request({"ici_fdsp_parallelism=4"})),
              Contains("did you mean ici_fsdp_parallelism, ") && Contains(" or "));
-  CHECK_THAT(fault(request({"zzzzzzzzzzzzzzzzzzzzzz=4"})), !Contains("did you mean"));
+  CHECK_THAT(config_fault(request({"zzzzzzzzzzzzzzzzzzzzzz=4"})), !Contains("did you mean"));
 }
 
 TEST_CASE("a key stands once on the command line", "[plans][precedence]") {
-  CHECK_THAT(fault(request({"steps=1", "steps=1"})),
+  CHECK_THAT(config_fault(request({"steps=1", "steps=1"})),
              Contains("<command line>:2: error: steps: stands twice on the command line\n"
                       "  hint: it first stands at <command line>:1"));
 }
@@ -160,18 +162,18 @@ TEST_CASE("values that are lists are read as flow YAML", "[plans][precedence]") 
         "[gelu, linear] from command_line");
   CHECK(outcome(request({"run_name='42'"}), "run_name") == "\"42\" from command_line");
   CHECK(outcome(request({"run_name=a=b"}), "run_name") == "a=b from command_line");
-  CHECK_THAT(fault(request({"steps=1", "compress_ratios=[0, 4"})),
+  CHECK_THAT(config_fault(request({"steps=1", "compress_ratios=[0, 4"})),
              Contains("<command line>:2: error: compress_ratios: is not valid YAML"));
   CHECK_THAT(
-      fault(request({"compress_ratios=[0, 4.5]"})),
+      config_fault(request({"compress_ratios=[0, 4.5]"})),
       Contains("<command line>:1: error: compress_ratios: must hold integers only (got '4.5'"));
-  CHECK_THAT(fault(request({"run_name=a\x1b[2J"})),
+  CHECK_THAT(config_fault(request({"run_name=a\x1b[2J"})),
              Contains("<command line>:1: error: run_name: contains the control character 0x1b"));
 }
 
 TEST_CASE("only the default of a fixed key is accepted", "[plans][precedence]") {
   CHECK(outcome(request({"hardware=tpu"}), "hardware") == "tpu from command_line");
-  CHECK_THAT(fault(request({"hardware=gpu"})),
+  CHECK_THAT(config_fault(request({"hardware=gpu"})),
              Contains("hardware: is not modelled (got 'gpu', want 'tpu')\n"
                       "  hint: it would need other accelerators"));
   CHECK(outcome(request({"use_multimodal=False"}), "use_multimodal") == "False from command_line");

@@ -22,14 +22,14 @@ Words block(const Words& more) {
 constexpr std::int64_t n = 4096 * 8;
 constexpr std::int64_t row = 2048 * 2;
 
-struct Sums {
+struct BlockSums {
   std::map<std::string, std::int64_t> sent;
   std::int64_t gathered = 0, scatter_added = 0;
   std::map<std::string, Matmul> products;
 };
 
-Sums sums_of(const StepProgram& program) {
-  Sums sums;
+BlockSums block_sums_of(const StepProgram& program) {
+  BlockSums sums;
   for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
     if (const auto* work = std::get_if<Collective>(&leaf.work))
       sums.sent[leaf.name] += work->sent().value();
@@ -59,7 +59,7 @@ Plan with_dispatch(const char* variant, const Words& words) {
 TEST_CASE("a block alone on data-parallel devices reduces its gradients only", "[program][block]") {
   const Plan plan = plan_of(block({"ici_data_parallelism=8", "use_custom_sort_vjp=false"}));
   const StepProgram program = lower(plan, Prefetch::layer);
-  const Sums sums = sums_of(program);
+  const BlockSums sums = block_sums_of(program);
   // Routed 128 x 3 x 2048 x 768 and shared 3 x 2048 x 2048 weights in bfloat16, all-reduced.
   const std::int64_t weights = (std::int64_t{128} * 768 + 2048) * 3 * 2048 * 2;
   CHECK(sums.sent ==
@@ -74,7 +74,7 @@ TEST_CASE("a block alone on data-parallel devices reduces its gradients only", "
 TEST_CASE("a ring with capacity multiplies and moves its places", "[program][block]") {
   const Words ring{"ici_expert_parallelism=8", "use_ring_of_experts=true", "capacity_factor=1.25",
                    "use_custom_sort_vjp=false"};
-  const Sums sums = sums_of(lower(with_dispatch("ring", ring), Prefetch::layer));
+  const BlockSums sums = block_sums_of(lower(with_dispatch("ring", ring), Prefetch::layer));
   const std::int64_t places = n * 5 / 4;
   CHECK(sums.products.at("gmm_up").m == places);
   CHECK(sums.scatter_added == 2 * places * row);
@@ -85,15 +85,16 @@ TEST_CASE("a ring with capacity multiplies and moves its places", "[program][blo
   CHECK(sums.sent.at("reduce_tokens") == 7 * 4096 * row);
   CHECK(!sums.sent.contains("gather_logits"));
   // The older ring: six more passes over the slots of all.
-  const Sums legacy = sums_of(lower(with_dispatch("ring_legacy", ring), Prefetch::layer));
+  const BlockSums legacy =
+      block_sums_of(lower(with_dispatch("ring_legacy", ring), Prefetch::layer));
   CHECK(legacy.gathered - sums.gathered == 6 * 8 * n * row);
   CHECK(legacy.scatter_added == sums.scatter_added);
   CHECK(legacy.sent == sums.sent);
 }
 
 TEST_CASE("an all-to-all block exchanges its slots", "[program][block]") {
-  const Sums sums =
-      sums_of(lower(with_dispatch("ragged_a2a", {"ici_expert_parallelism=8"}), Prefetch::layer));
+  const BlockSums sums = block_sums_of(
+      lower(with_dispatch("ragged_a2a", {"ici_expert_parallelism=8"}), Prefetch::layer));
   for (const char* name : {"dispatch", "combine", "dispatch_back", "combine_back"})
     CHECK(sums.sent.at(name) == n * row / 8 * 7);
   CHECK(sums.products.at("gmm_up").m == n);

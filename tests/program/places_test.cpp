@@ -9,13 +9,13 @@ using namespace meshsim::testing;
 
 namespace {
 
-struct Sums {
+struct PlacedSums {
   std::map<std::string, std::int64_t> sent;
   std::map<std::string, Matmul> products;
 };
 
-Sums sums_of(const char* model, const char* slice, const Words& words) {
-  Sums sums;
+PlacedSums placed_sums_of(const char* model, const char* slice, const Words& words) {
+  PlacedSums sums;
   const Plan plan = plan_of(job(model, slice, words));
   for_each_leaf(lower(plan, Prefetch::layer).root, [&](const Leaf& leaf, std::int64_t) {
     const std::string key = std::string(name(leaf.pass)) + " " + leaf.name;
@@ -68,8 +68,9 @@ TEST_CASE("capacity: a sequence drops what its experts have no place for", "[pro
 TEST_CASE("capacity: masks put tokens into places", "[program][dense]") {
   // Mixtral 8x7B: E = 8, k = 2, D = 4096, F = 14336; one sequence of S = 2048 a device.
   // C = int(max(ceil(2048 x 2 / 8) 1.25, 1.25)) = 640 places of an expert.
-  const Sums sums = sums_of("mixtral-8x7b", "v5p-16",
-                            {"sparse_matmul=false", "capacity_factor=1.25", "remat_policy=none"});
+  const PlacedSums sums =
+      placed_sums_of("mixtral-8x7b", "v5p-16",
+                     {"sparse_matmul=false", "capacity_factor=1.25", "remat_policy=none"});
   const auto is = [&](const char* name, const Matmul& product) {
     INFO(name);
     const Matmul& found = sums.products.at(name);
@@ -90,10 +91,10 @@ TEST_CASE("capacity: masks put tokens into places", "[program][dense]") {
 }
 
 TEST_CASE("capacity: the places of experts travel to their devices", "[program][dense]") {
-  const Sums sums =
-      sums_of("mixtral-8x7b", "v5p-16",
-              {"sparse_matmul=false", "capacity_factor=1.25", "ici_expert_parallelism=4",
-               "ici_fsdp_parallelism=-1", "remat_policy=none"});
+  const PlacedSums sums =
+      placed_sums_of("mixtral-8x7b", "v5p-16",
+                     {"sparse_matmul=false", "capacity_factor=1.25", "ici_expert_parallelism=4",
+                      "ici_fsdp_parallelism=-1", "remat_policy=none"});
   // E B C D in bfloat16, less a quarter; 2 experts of 4 sequences' places here.
   const std::int64_t sent = std::int64_t{8} * 640 * 4096 * 2 / 4 * 3;
   for (const char* name : {"forward dispatch expert", "forward combine expert",
@@ -107,8 +108,8 @@ TEST_CASE("all experts on all tokens are gathered over the expert axis too", "[p
   const Words dense{"sparse_matmul=false", "capacity_factor=-1", "remat_policy=none"};
   Words spread = dense;
   spread.insert(spread.end(), {"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1"});
-  const Sums one = sums_of("mixtral-8x7b", "v5p-16", dense);
-  const Sums four = sums_of("mixtral-8x7b", "v5p-16", spread);
+  const PlacedSums one = placed_sums_of("mixtral-8x7b", "v5p-16", dense);
+  const PlacedSums four = placed_sums_of("mixtral-8x7b", "v5p-16", spread);
   for (const auto& [name, product] : one.products) {
     INFO(name);
     CHECK(four.products.at(name).m == product.m);
@@ -129,9 +130,10 @@ TEST_CASE("what a full buffer drops does not travel", "[program][ep]") {
   // from others.
   const std::int64_t n = 2048 * 8;
   for (const double f : {0.5, 0.75, 1.0, 2.0}) {
-    const Sums sums = sums_of("qwen3-30b-a3b", "v5p-32",
-                              {"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1",
-                               "ragged_buffer_factor=" + std::to_string(f), "remat_policy=none"});
+    const PlacedSums sums =
+        placed_sums_of("qwen3-30b-a3b", "v5p-32",
+                       {"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1",
+                        "ragged_buffer_factor=" + std::to_string(f), "remat_policy=none"});
     const auto rows = static_cast<std::int64_t>(static_cast<double>(n) * std::min(f, 1.0));
     CHECK(sums.sent.at("forward dispatch expert") == rows * 2048 * 2 / 4 * 3);
     CHECK(sums.sent.at("backward combine_back expert") == rows * 2048 * 2 / 4 * 3);
@@ -142,10 +144,10 @@ TEST_CASE("what a full buffer drops does not travel", "[program][ep]") {
 TEST_CASE("two stages gather over one axis, then over the others", "[program][ep]") {
   const Words axes{"ici_fsdp_parallelism=4", "ici_fsdp_transpose_parallelism=4",
                    "remat_policy=none"};
-  const Sums one = sums_of("qwen3-30b-a3b", "v5p-32", axes);
+  const PlacedSums one = placed_sums_of("qwen3-30b-a3b", "v5p-32", axes);
   Words staged = axes;
   staged.emplace_back("moe_fsdp_use_two_stage_all_gather=true");
-  const Sums two = sums_of("qwen3-30b-a3b", "v5p-32", staged);
+  const PlacedSums two = placed_sums_of("qwen3-30b-a3b", "v5p-32", staged);
   // 128 experts of 3 D F in bfloat16: G bytes in all. One stage receives 15/16 G; two stages 3/4 of
   // G / 4, then 3/4 of G. Gradients in float32 go back the same way.
   const std::int64_t G = std::int64_t{128} * 3 * 2048 * 768 * 2;

@@ -59,7 +59,7 @@ const ProgramNode* layer(const ProgramNode& node, Pass pass, bool in_scan = fals
   return nullptr;
 }
 
-struct Times {
+struct MicrobatchTimes {
   double attention = 0, experts = 0, there = 0, back = 0;  // of one microbatch
   double rest = 0;                                         // of both
   double attention_and_experts() const { return 2 * (attention + experts); }
@@ -75,8 +75,8 @@ bool starts(const std::string& name, std::initializer_list<const char*> with) {
                      [&](const char* start) { return name.starts_with(start); });
 }
 
-Times alone(const ProgramNode& node, const Machine& machine) {
-  Times times;
+MicrobatchTimes microbatches_alone(const ProgramNode& node, const Machine& machine) {
+  MicrobatchTimes times;
   for_each_leaf(node, [&](const Leaf& leaf, std::int64_t) {
     const auto time = static_cast<double>(price(leaf, machine).duration.value());
     if (starts(leaf.name, {"gather_ids", "gather_weights_of_choices", "sum_counts", "gather_tokens",
@@ -108,7 +108,7 @@ TEST_CASE("batch split hides the smaller of each pair", "[sim][split]") {
       const StepProgram program = lower(plan, Prefetch::layer);
       const ProgramNode* node = layer(program.root, pass);
       REQUIRE(node != nullptr);
-      const Times t = alone(*node, machine);
+      const MicrobatchTimes t = microbatches_alone(*node, machine);
       REQUIRE(t.there > 0);
       REQUIRE(t.back > 0);
       INFO(name(pass) << ", links " << slower << " times slower: A " << t.attention << ", C "
@@ -123,7 +123,7 @@ TEST_CASE("batch split hides the smaller of each pair", "[sim][split]") {
       Machine serial = machine;
       serial.software.overlap = Overlap::none;
       const auto sum = static_cast<double>(simulate_events(*node, serial).total.value());
-      CHECK(sum == Approx(alone(*node, serial).one_after_the_other()).epsilon(1e-6));
+      CHECK(sum == Approx(microbatches_alone(*node, serial).one_after_the_other()).epsilon(1e-6));
     }
   }
   CHECK(hidden.size() == 2);  // both sides of the pairs were met

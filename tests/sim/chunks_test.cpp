@@ -53,13 +53,13 @@ const ProgramNode& exchange(const ProgramNode& node, Pass pass) {
   return node;
 }
 
-struct Times {
+struct ChunkTimes {
   double gather = 0, products = 0, scatter = 0;  // of all chunks
   double all() const { return gather + products + scatter; }
 };
 
-Times alone(const ProgramNode& node, const Machine& machine) {
-  Times times;
+ChunkTimes chunks_alone(const ProgramNode& node, const Machine& machine) {
+  ChunkTimes times;
   for_each_leaf(node, [&](const Leaf& leaf, std::int64_t n) {
     const double time = static_cast<double>(price(leaf, machine).duration.value() * n);
     const auto* work = std::get_if<Collective>(&leaf.work);
@@ -79,7 +79,7 @@ TEST_CASE("chunks on shared links take a + N m + s where m >= a + s", "[sim][chu
       const Machine machine = uncontended(plan);
       const StepProgram program = lower(plan, Prefetch::layer);
       const ProgramNode& node = exchange(program.root, pass);
-      const Times t = alone(node, machine);
+      const ChunkTimes t = chunks_alone(node, machine);
       const auto chunks = static_cast<double>(n);
       REQUIRE(t.products >= t.gather + t.scatter);
       const double expected = (t.gather + t.scatter) / chunks + t.products;
@@ -97,6 +97,6 @@ TEST_CASE("a barrier between chunks removes all overlap", "[sim][chunks]") {
     const StepProgram program = lower(plan, Prefetch::layer);
     const ProgramNode& node = exchange(program.root, pass);
     const auto taken = static_cast<double>(simulate_events(node, machine).total.value());
-    CHECK(taken == Approx(alone(node, machine).all()).epsilon(1e-6));
+    CHECK(taken == Approx(chunks_alone(node, machine).all()).epsilon(1e-6));
   }
 }
