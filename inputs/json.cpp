@@ -82,8 +82,8 @@ class TokenPlaces {
 
 class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  TreeBuilder(const std::string& file, const Progress& progress)
-      : file_(file), progress_(progress), places_(file, progress.text) {}
+  TreeBuilder(const std::string& file, const Progress& progress, std::size_t most_values)
+      : file_(file), progress_(progress), places_(file, progress.text), most_values_(most_values) {}
 
   Node take() { return std::move(root_); }
 
@@ -193,8 +193,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool place(Node node) {
-    if (++nodes_ > max_nodes) {
-      fail(node.where, fmt::format("has more than {} values", max_nodes), {});
+    if (++nodes_ > most_values_) {
+      fail(node.where, fmt::format("has more than {} values", most_values_), {});
     }
     if (stack_.empty()) {
       root_ = std::move(node);
@@ -216,15 +216,17 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   TokenPlaces places_;
   Node root_;
   std::vector<Open> stack_;
-  std::size_t nodes_ = 0;
+  std::size_t most_values_, nodes_ = 0;
 };
 
 }  // namespace
 
-Node parse_json(const Source& source) {
+Node parse_json(const Source& source) { return parse_long_json(source, max_nodes); }
+
+Node parse_long_json(const Source& source, std::size_t most_values) {
   check_text(source);
   Progress progress{source.text};
-  TreeBuilder builder(source.name, progress);
+  TreeBuilder builder(source.name, progress, most_values);
   nlohmann::json::sax_parse(TrackingIterator(&progress, 0),
                             TrackingIterator(&progress, source.text.size()), &builder);
   return builder.take();

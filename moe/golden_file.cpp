@@ -186,7 +186,8 @@ std::vector<ExpertId> GoldenCase::ids(const std::string& key, const Shape& shape
 
 GoldenFile parse_golden_file(const Source& source) {
   static const std::vector<std::string> schemas{"moe-golden/1"};
-  const Node root = parse_json({source.name, with_quoted_names(source.text)});
+  const Node root =
+      parse_long_json({source.name, with_quoted_names(source.text)}, max_golden_values);
   Diagnostics faults;
   Fields fields(root, "", faults);
   GoldenFile file;

@@ -146,6 +146,13 @@ class Check(unittest.TestCase):
             result = call("check", "-", stdin=json.dumps(document))
             self.assertEqual(result.returncode, 0, name + result.stdout + result.stderr)
 
+    def test_files_of_many_values(self):
+        document = golden("routed_moe_v4")
+        document["cases"] = document["cases"][:1] * 100  # of 2600 values each
+        result = call("check", "-", "-o", "json", stdin=json.dumps(document))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["passed"], 400)
+
     def test_files_that_cannot_be_read(self):
         self.assertEqual(call("check", "/nowhere.json").returncode, 6)
         self.assertEqual(call("check", str(GOLDEN)).returncode, 5)
