@@ -4,6 +4,13 @@
 //   exchange = (microbatch x MoE layers + layer) x parts + part
 //
 // All expert-parallel groups of the plan are taken to route alike.
+//
+// In a pipeline the stages work on other layers and microbatches at the same time, and pass them on
+// together: an iteration lasts as long as its slowest stage, here the one whose experts have most
+// rows in all of its layers.
+//
+//   exchange = ((accumulation step x iterations + iteration) x layers of a stage + layer) x parts
+//              + part
 #pragma once
 
 #include <cstdint>
@@ -26,8 +33,12 @@ struct ExpertLoads {
   std::vector<bool> hashed;        // per MoE layer, in the order of the model
   std::vector<std::size_t> layer;  // the decoder layer that it is; beyond them, prediction blocks
   std::vector<One> exchanges;
+  std::vector<std::size_t> of_stage;  // of a pipeline: per exchange, which MoE layer it is of
+  // Of one expert-parallel group and step; of all stages of a pipeline.
+  std::int64_t slots = 0, dropped = 0;
 
   std::size_t layer_of(std::size_t exchange) const {
+    if (!of_stage.empty()) return of_stage[exchange];
     return exchange / static_cast<std::size_t>(parts) % hashed.size();
   }
 };

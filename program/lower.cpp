@@ -38,7 +38,7 @@ StepProgram Lowering::run() {
   std::vector<ProgramNode> body = microbatch();
   if (microbatches > 1) accumulate(body);
   step.push_back(repeat(microbatches, sequence(std::move(body)), RepeatOf::microbatches,
-                        program_.loads ? static_cast<std::int32_t>(exchanges_) : 0));
+                        exchanges_of_microbatch()));
   optimizer(step);
   program_.root = sequence(std::move(step));
   if (schedule_.stages > 1)
@@ -62,6 +62,12 @@ StepProgram Lowering::run() {
     if (work != nullptr && model) program_.model_flops += work->model_flops * times;
   });
   return std::move(program_);
+}
+
+std::int32_t Lowering::exchanges_of_microbatch() const {
+  if (!program_.loads) return 0;
+  const auto all = static_cast<std::int64_t>(program_.loads->exchanges.size());
+  return static_cast<std::int32_t>(all / program_.loads->microbatches);
 }
 
 void Lowering::lay_out_runs() {
@@ -111,7 +117,7 @@ void Lowering::lay_out_runs() {
   }
   if (mtp_.exchange.parts > 0) moe_layers += plan_.model.mtp_layers;
   exchanges_ = moe_layers * exchange_.parts;
-  if (schedule_.stages == 1) program_.loads = expert_loads(plan_, exchange_);
+  program_.loads = expert_loads(plan_, exchange_);
   count_slots();
   carry_bytes_ = emit_.numbers(*runs_.front().block.front()).symbol(layer_input);
   outer_carry_bytes_ =
@@ -122,7 +128,7 @@ void Lowering::place_experts(Run& run, std::int64_t& before) const {
   const std::int64_t first = before;
   for (const LayerTemplate* layer : run.block) {
     const bool routed = layer->exchange.parts > 0;
-    const bool loaded = routed && !run.pipelined && !plan_.routing.balanced();
+    const bool loaded = routed && !plan_.routing.balanced();
     run.moe_layers.push_back(loaded ? before : -1);
     if (routed) ++before;
   }
@@ -140,20 +146,15 @@ void Lowering::count_slots() {
     return;
   }
   if (program_.loads) {
-    for (const ExpertLoads::One& one : program_.loads->exchanges) {
-      program_.routed_slots += one.load.slots;
-      program_.dropped_slots += one.load.dropped;
-    }
+    program_.routed_slots = program_.loads->slots;
+    program_.dropped_slots = program_.loads->dropped;
+    return;
   }
   const std::int64_t slots = exchange_.tokens * plan_.model.config.num_experts_per_tok;
   const std::int64_t lost =
       exchange_.buffer < 0 ? 0 : std::max<std::int64_t>(0, slots - exchange_.buffer);
-  const std::int64_t all = exchanges_ * plan_.training.gradient_accumulation;
-  std::int64_t balanced = all;
-  if (program_.loads)
-    balanced = std::count_if(program_.loads->exchanges.begin(), program_.loads->exchanges.end(),
-                             [](const ExpertLoads::One& one) { return one.balanced; });
-  const std::int64_t each = balanced * plan_.mesh.size("expert");
+  const std::int64_t all = exchanges_ * plan_.training.gradient_accumulation * schedule_.stages;
+  const std::int64_t each = all * plan_.mesh.size("expert");
   program_.routed_slots += checked_multiply(slots, each, "slots");
   program_.dropped_slots += checked_multiply(lost, each, "slots");
 }

@@ -141,10 +141,8 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
       // the loop.
       Copies second = no_copies(*own.layer);
       stored_[r].repeat = run.repeats - 2;
-      ProgramNode body = block(own, second, gradient);
-      if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
-      nodes.push_back(repeat(run.repeats - run.idle - 2, std::move(body), RepeatOf::layers,
-                             -exchange_stride(run)));
+      append(nodes, iterations(run, block(own, second, gradient), run.repeats - run.idle - 2,
+                               -exchange_stride(run)));
       copies = second;
     }
   }

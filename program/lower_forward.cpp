@@ -140,9 +140,7 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
     }
     const std::int64_t left = run.repeats - run.idle - (defers ? 2 : 1);
     if (left > 0 || !defers) {
-      ProgramNode body = block();
-      if (run.idle > 0) nodes.push_back(repeat(run.idle, idle(body)));
-      nodes.push_back(repeat(left, std::move(body), RepeatOf::layers, exchange_stride(run)));
+      append(nodes, iterations(run, block(), left, exchange_stride(run)));
     }
     stored_[r].repeat = run.repeats - 1;
   }

@@ -38,6 +38,17 @@ ProgramNode Lowering::iteration(const Run& run, std::vector<ProgramNode> body, P
   return sequence(std::move(body));
 }
 
+std::vector<ProgramNode> Lowering::iterations(const Run& run, ProgramNode body, std::int64_t busy,
+                                              std::int32_t stride) const {
+  std::vector<ProgramNode> nodes;
+  if (run.idle > 0) {
+    nodes.push_back(repeat(run.idle, idle(body), RepeatOf::layers, stride));
+    move_exchanges(body, static_cast<std::int32_t>(run.idle) * stride);
+  }
+  nodes.push_back(repeat(busy, std::move(body), RepeatOf::layers, stride));
+  return nodes;
+}
+
 BufferId Lowering::enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch) {
   const std::string& kind = runs_.front().block.front()->layer_kind;
   const BufferId microbatch = pass == Pass::forward ? carry() : gradient_carry();

@@ -78,6 +78,7 @@ class Lowering {
   // The run's place among the MoE layers, of which `before` come before it.
   void place_experts(Run& run, std::int64_t& before) const;
   std::int32_t exchange_stride(const Run& run) const;
+  std::int32_t exchanges_of_microbatch() const;
   void count_slots();  // routed and dropped, into the program
 
   // Forward, losses and backward of one microbatch.
@@ -220,6 +221,10 @@ class Lowering {
   // `body` with what the stages pass on after it, or beside it where two iterations lie between.
   ProgramNode iteration(const Run& run, std::vector<ProgramNode> body, Pass pass,
                         BufferId microbatch, BufferId batch);
+  // A run's repeats but the first and last, all with the same body: the iterations without a
+  // microbatch, then the others. In a pipeline, too, each meets its own exchanges.
+  std::vector<ProgramNode> iterations(const Run& run, ProgramNode body, std::int64_t busy,
+                                      std::int32_t stride) const;
   // A microbatch's place in the pipeline, filled from the batch.
   BufferId enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch);
   // Over data parallel devices, once for all microbatches.

@@ -67,6 +67,11 @@ ProgramNode idle(ProgramNode body) {
   return body;
 }
 
+void move_exchanges(ProgramNode& body, std::int32_t by) {
+  if (body.leaf.routed.exchange >= 0) body.leaf.routed.exchange += by;
+  for (ProgramNode& child : body.children) move_exchanges(child, by);
+}
+
 ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts,
                    std::int32_t exchange_stride) {
   if (times == 0) return sequence({});

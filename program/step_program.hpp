@@ -163,6 +163,9 @@ ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = Repea
 // it.
 ProgramNode idle(ProgramNode body);
 
+// The exchanges of the leaves of `body`, `by` further on.
+void move_exchanges(ProgramNode& body, std::int32_t by);
+
 struct StepProgram {
   ProgramNode root;
   std::vector<Buffer> buffers;  // temporary ones: arguments are not among them

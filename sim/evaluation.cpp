@@ -62,6 +62,10 @@ std::vector<std::string> described(const Plan& plan, const StepProgram& program)
     texts.emplace_back(
         "every expert-parallel group routes alike; between two exchanges its devices wait for the "
         "one with most rows");
+    if (pipelined)
+      texts.emplace_back(
+          "an iteration of the pipeline lasts as long as the stage whose experts have most rows; "
+          "the layers' loads are those that did");
   }
   if (program.dropped_slots > 0)
     texts.push_back(fmt::format("{:.3g} % of the slots find no place in their buffers: dropped",
@@ -120,9 +124,10 @@ void add_not_modelled(Evaluation& result) {
       "vector-unit time of softmax, top-k, norms and routing beyond their HBM bytes");
   if (result.step->program.loads)
     result.not_modelled.emplace_back("expert-parallel groups that route differently");
-  if (result.plan->mesh.size("stage") > 1 && !result.plan->routing.balanced())
+  if (!result.step->program.loads && result.plan->mesh.size("stage") > 1 &&
+      !result.plan->routing.balanced())
     result.not_modelled.emplace_back(
-        "unbalanced routing in a pipeline: every expert receives as many rows");
+        "slots that a pipeline drops where experts have a fixed number of places");
   const Training& training = result.plan->training;
   if (training.parameters_on_host)
     result.not_modelled.emplace_back("PCIe transfers of parameters that rest on the host");

@@ -273,3 +273,67 @@ TEST_CASE("an evaluator meets loaded plans between balanced ones", "[sim][imbala
     CHECK(answers[3] == answers[0]);
   }
 }
+
+TEST_CASE("in a pipeline the stages wait for the one whose experts have most rows",
+          "[sim][imbalance][pipeline]") {
+  // Qwen3-30B-A3B, 48 layers, on 64 chips: 4 stages x FSDP 4 x EP 4; one sequence of 2048 tokens in
+  // each of 8 microbatches. A stage has 3 layers at a time, or 1, and goes round 4 or 12 times.
+  const auto piped = [](const char* stage_layers) {
+    return plan_of(
+        job("qwen3-30b-a3b", "v5p-128",
+            {"ici_pipeline_parallelism=4", "ici_fsdp_parallelism=-1", "ici_expert_parallelism=4",
+             "per_device_batch_size=2", "num_pipeline_microbatches=8", "use_ragged_sort=true",
+             std::string("num_layers_per_pipeline_stage=") + stage_layers}));
+  };
+  const auto traced = [&](const char* stage_layers, std::int64_t skewed_layer) {
+    auto trace = std::make_shared<RoutingTrace>();
+    trace->model = "qwen3-30b-a3b";
+    trace->ranks = 4, trace->experts = 128, trace->top_k = 8, trace->layers = 48;
+    trace->tokens_per_rank = 2048;
+    for (std::int64_t layer = 0; layer < 48; ++layer) {
+      CountMatrix slots(4, 128);
+      for (std::int64_t i = 0; i < 4; ++i) {
+        // Half of rank 3's share to rank 0: 192 and 64 slots of an expert for 128.
+        for (std::int64_t e = 0; e < 128; ++e)
+          slots.at(i, e) = layer != skewed_layer || (e >= 32 && e < 96) ? 128 : e < 32 ? 192 : 64;
+      }
+      trace->add(layer, 0, slots);
+    }
+    Plan plan = piped(stage_layers);
+    plan.routing.law.kind = RoutingLaw::Kind::trace;
+    plan.routing.trace = trace;
+    return plan;
+  };
+  for (const char* stage_layers : {"1", "3"}) {
+    const Plan balanced = piped(stage_layers);
+    const std::int64_t at_a_time = std::stoll(stage_layers);
+    // M R + P - 1 iterations, R = 48 / (4 x layers of a stage).
+    const std::int64_t iterations = 8 * (12 / at_a_time) + 3;
+    const Evaluation even = evaluate(balanced, Fidelity::closed_form);
+    const Evaluation same = evaluate(traced(stage_layers, -1), Fidelity::closed_form);
+    CHECK(same.step->timeline.total == even.step->timeline.total);
+    const Plan skewed = traced(stage_layers, 20);
+    const Evaluation one = evaluate(skewed, Fidelity::closed_form);
+    const ExpertLoads& loads = *one.step->program.loads;
+    CHECK(static_cast<std::int64_t>(loads.exchanges.size()) == iterations * at_a_time);
+    // One layer, met by each of the 8 microbatches: 1.5 times the mean.
+    const auto late = std::count_if(loads.exchanges.begin(), loads.exchanges.end(),
+                                    [](const auto& x) { return x.load.skew > 1; });
+    CHECK(late == 8);
+    for (std::size_t x = 0; x < loads.exchanges.size(); ++x) {
+      if (loads.exchanges[x].load.skew == 1) continue;
+      CHECK(loads.exchanges[x].load.skew == Approx(1.5));
+      CHECK(loads.layer_of(x) == 20);
+    }
+    CHECK(one.step->program.routed_slots == std::int64_t{48} * 8 * 4 * 2048 * 8);
+    CHECK(one.step->program.routed_slots == even.step->program.routed_slots);
+    CHECK(one.step->timeline.total > even.step->timeline.total);
+    // All of it is the cost of that layer, in either engine.
+    const Picoseconds cost = cause(one.step->timeline, "imbalance");
+    CHECK(cost > Picoseconds(0));
+    for (const ExpertLayer& layer : one.step->experts)
+      CHECK(layer.imbalance == (layer.layer == 20 ? cost : Picoseconds(0)));
+    const Evaluation events = evaluate(skewed, Fidelity::event);
+    CHECK(events.step->timeline.total / one.step->timeline.total == Approx(1).margin(0.01));
+  }
+}
