@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "inputs/data_source.hpp"
 #include "units/error.hpp"
 #include "units/utf8.hpp"
 
@@ -40,9 +41,8 @@ class FileDescriptor {
   throw Error(ErrorKind::invalid_input, Diagnostic{{name}, {}, what, hint});
 }
 
-}  // namespace
-
-Source read_source(const std::string& path) {
+// At most `most` bytes; `hint` for more.
+Source read_file(const std::string& path, std::size_t most, const std::string& hint) {
   const bool from_stdin = path == "-";
   Source source{from_stdin ? "<stdin>" : path, {}};
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
@@ -65,12 +65,18 @@ Source read_source(const std::string& path) {
     if (got < 0) cannot_read(source.name, errno);
     if (got == 0) return source;
     source.text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (source.text.size() > max_file_bytes) {
-      refuse(source.name, fmt::format("is larger than {} MiB", max_file_bytes >> 20U),
-             "an input of meshsim is a configuration, not data");
-    }
+    if (source.text.size() > most)
+      refuse(source.name, fmt::format("is larger than {} MiB", most >> 20U), hint);
   }
 }
+
+}  // namespace
+
+Source read_source(const std::string& path) {
+  return read_file(path, max_file_bytes, "an input of meshsim is a configuration, not data");
+}
+
+Source read_data(const std::string& path) { return read_file(path, max_data_bytes, {}); }
 
 void check_text(const Source& source) {
   const std::string_view text = source.text;

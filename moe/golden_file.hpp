@@ -55,9 +55,8 @@ struct GoldenFile {
   std::vector<GoldenCase> cases;
 };
 
-// Tensors have more values than other documents: as many as fit into the longest file that is read,
-// at four characters each.
-inline constexpr std::size_t max_golden_values = max_file_bytes / 4;
+// Tensors have more values than other documents. In memory each takes some 150 bytes.
+inline constexpr std::size_t max_golden_values = std::size_t{4} << 20;
 
 // Throws Error(invalid_input) with the places of all faults of the head or of a case.
 GoldenFile parse_golden_file(const Source& source);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "inputs/data_source.hpp"
 #include "inputs/fields.hpp"
 #include "inputs/nearest.hpp"
 #include "model_specs/catalogue.hpp"
@@ -178,7 +179,7 @@ std::vector<std::int64_t> tokens_of(const Words& words, const RunConfig& run) {
       tokens.push_back(law.token(sub_seed(run.seed, 1), static_cast<std::uint64_t>(i)));
     return tokens;
   }
-  const Source source = read_source(ids.empty() ? text : ids);
+  const Source source = read_data(ids.empty() ? text : ids);
   tokens =
       ids.empty() ? byte_tokens(source, run.moe.vocab) : parse_token_ids(source, run.moe.vocab);
   const auto available = static_cast<std::int64_t>(tokens.size());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "inputs/data_source.hpp"
 #include "routing/token_law.hpp"
 
 namespace meshsim {
@@ -55,7 +56,7 @@ std::vector<Misfit> misfits(const RoutingTrace& trace, const RoutingLaw& law,
 
 RoutingTrace read_trace(const RoutingLaw& law, const Setting& setting, const ModelSpec& model,
                         std::int64_t expert_ranks) {
-  RoutingTrace trace = parse_routing_trace(read_source(law.file));
+  RoutingTrace trace = parse_routing_trace(read_data(law.file));
   Diagnostics faults;
   for (Misfit& misfit : misfits(trace, law, model, expert_ranks))
     faults.add({setting.value.where, "meshsim.routing",

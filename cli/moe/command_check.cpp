@@ -9,7 +9,7 @@
 #include "cli/exit_code.hpp"
 #include "cli/moe/commands.hpp"
 #include "cli/output_options.hpp"
-#include "inputs/source.hpp"
+#include "inputs/data_source.hpp"
 #include "moe/golden_check.hpp"
 
 namespace meshsim {
@@ -24,7 +24,7 @@ Checked check_all(const std::vector<std::string>& files) {
   Checked checked;
   for (const std::string& file : files) {
     const std::vector<GoldenResult> results =
-        check_golden(parse_golden_file(read_source(file)), file);
+        check_golden(parse_golden_file(read_data(file)), file);
     checked.results.insert(checked.results.end(), results.begin(), results.end());
   }
   for (const GoldenResult& result : checked.results)

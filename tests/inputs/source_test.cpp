@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "inputs/data_source.hpp"
 #include "tests/refusal.hpp"
 
 using namespace meshsim;
@@ -90,6 +91,7 @@ TEST_CASE("a file may be as large as the cap, and not a byte larger", "[source]"
   CHECK(read_source(path).text.size() == max_file_bytes);
   std::filesystem::resize_file(path, max_file_bytes + 1);
   CHECK(refusal([&] { read_source(path); }).kind() == ErrorKind::invalid_input);
+  CHECK(read_data(path).text.size() == max_file_bytes + 1);     // data may be longer
   std::filesystem::resize_file(path, std::uintmax_t{1} << 40);  // sparse
   CHECK_THAT(refusal([&] { read_source(path); }).what(), Contains("is larger than 16 MiB"));
 }
