@@ -113,11 +113,13 @@ std::string expert_table(const Step& step) {
 }
 
 std::string traffic_table(const Step& step) {
-  std::string text = fmt::format("{:<20}{:<16}{:<16}{:>8}{:>20}\n", "collective", "mesh axes", "op",
-                                 "count", "sent per device");
+  std::size_t width = 20;
+  for (const CollectiveTraffic& one : step.traffic) width = std::max(width, one.name.size() + 2);
+  std::string text = fmt::format("{:<{}}{:<16}{:<16}{:>8}{:>20}\n", "collective", width,
+                                 "mesh axes", "op", "count", "sent per device");
   for (const CollectiveTraffic& one : step.traffic) {
-    text += fmt::format("{:<20}{:<16}{:<16}{:>8}{:>20}\n", one.name, one.mesh_axis, name(one.kind),
-                        one.count, human(one.sent));
+    text += fmt::format("{:<{}}{:<16}{:<16}{:>8}{:>20}\n", one.name, width, one.mesh_axis,
+                        name(one.kind), one.count, human(one.sent));
   }
   return text;
 }
