@@ -133,7 +133,7 @@ std::optional<std::string> batch_split_not_lowered(const Plan& plan) {
       return "the batch-split schedule with biases of experts";
   }
   if (layer_batch(plan).sequences % batch_split_parts != 0)
-    return fmt::format("the batch-split schedule with {} sequences on a device, which do not halve",
+    return fmt::format("the batch-split schedule with an odd number of sequences on a device: {}",
                        layer_batch(plan).sequences);
   return {};
 }

@@ -215,7 +215,7 @@ TEST_CASE("batch split is not laid out where its microbatches cannot be", "[prog
   };
   CHECK(!reason({}));
   CHECK(!reason({"batch_split_factor=2"}));
-  CHECK(reason({"per_device_batch_size=3"})->find("3 sequences") != std::string::npos);
+  CHECK(reason({"per_device_batch_size=3"})->find("sequences on a device: 3") != std::string::npos);
   CHECK(reason({"batch_split_factor=4"})->find("two microbatches") != std::string::npos);
   CHECK(reason({"ici_tensor_parallelism=4"})->find("tensor") != std::string::npos);
   CHECK(reason({"sparse_matmul=false"})->find("dense path") != std::string::npos);
