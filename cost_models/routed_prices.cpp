@@ -68,8 +68,8 @@ Price RoutedPrices::of_rank(const Leaf& leaf, std::int32_t exchange, std::int64_
       loads_->exchanges[static_cast<std::size_t>(exchange)].balanced)
     return price(leaf, machine_);
   const ExchangeLoad& load = loads_->exchanges[static_cast<std::size_t>(exchange)].load;
-  return price(loaded(*work, leaf.routed, load.rows[static_cast<std::size_t>(rank)], work->groups),
-               machine_);
+  const auto at = static_cast<std::size_t>(rank);
+  return price(loaded(*work, leaf.routed, load.rows[at], load.experts[at]), machine_);
 }
 
 }  // namespace meshsim

@@ -16,8 +16,6 @@ std::int64_t used_groups(const std::vector<std::int64_t>& groups) {
 
 }  // namespace
 
-std::int64_t ExchangeLoad::straggler_experts() const { return used_groups(straggler_groups); }
-
 ExchangeLoad exchange_load(const CountMatrix& slots, std::int64_t buffer_rows, Cut cut) {
   const std::int64_t ranks = slots.rows;
   const CountMatrix wanted = per_shard(slots, ranks);
@@ -31,10 +29,11 @@ ExchangeLoad exchange_load(const CountMatrix& slots, std::int64_t buffer_rows, C
   std::int64_t most_groups = -1;
   const std::int64_t most = *std::max_element(load.rows.begin(), load.rows.end());
   for (std::int64_t p = 0; p < ranks; ++p) {
-    if (load.rows[static_cast<std::size_t>(p)] != most) continue;
     std::vector<std::int64_t> groups = local_group_sizes(slots, ranks, p, buffer_rows, cut);
-    if (used_groups(groups) <= most_groups) continue;
-    most_groups = used_groups(groups);
+    load.experts.push_back(used_groups(groups));
+    if (load.rows[static_cast<std::size_t>(p)] != most || load.experts.back() <= most_groups)
+      continue;
+    most_groups = load.experts.back();
     load.straggler = p;
     load.straggler_groups = std::move(groups);
   }

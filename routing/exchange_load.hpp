@@ -18,6 +18,7 @@ namespace meshsim {
 struct ExchangeLoad {
   CountMatrix sent;                            // M, [P, P]
   std::vector<std::int64_t> rows;              // r_p, [P]
+  std::vector<std::int64_t> experts;           // of each rank: those of its experts that have rows
   std::int64_t straggler = 0;                  // a rank
   std::vector<std::int64_t> straggler_groups;  // its rows per local expert, [E/P]
   std::int64_t slots = 0;                      // that all ranks route
@@ -25,7 +26,7 @@ struct ExchangeLoad {
   double skew = 1;                             // max_p r_p / mean, before anything is dropped
 
   std::int64_t straggler_rows() const { return rows[static_cast<std::size_t>(straggler)]; }
-  std::int64_t straggler_experts() const;  // of its experts: those that have rows
+  std::int64_t straggler_experts() const { return experts[static_cast<std::size_t>(straggler)]; }
 };
 
 // `slots` [P, E]. Receive buffers hold `buffer_rows`, or anything if that is negative.
