@@ -149,30 +149,54 @@ void lay_out_pipeline(const PipelineSchedule& schedule, const Draws& draws, Expe
   }
 }
 
+// Layer by layer of every microbatch, whose draws begin at `first`.
+void lay_out(const Draws& draws, std::int64_t first, ExpertLoads& loads) {
+  for (std::int64_t m = 0; m < loads.microbatches; ++m) {
+    for (std::size_t layer = 0; layer < loads.hashed.size(); ++layer) {
+      for (ExpertLoads::One& one : exchanges_of(draws, first + m, layer, loads.parts)) {
+        add(loads, draws, one);
+        loads.exchanges.push_back(std::move(one));
+      }
+    }
+  }
+}
+
+ExpertLoads form_of(const Plan& plan, const Exchange& exchange) {
+  ExpertLoads loads;
+  loads.microbatches = plan.training.gradient_accumulation;
+  loads.parts = exchange.parts;
+  loads.hashed = hash_routed(plan.model);
+  loads.layer = expert_layers(plan.model);
+  return loads;
+}
+
 }  // namespace
 
 std::shared_ptr<const ExpertLoads> expert_loads(const Plan& plan, const Exchange& exchange) {
   if (plan.routing.balanced() || exchange.parts == 0) return {};
-  auto loads = std::make_shared<ExpertLoads>();
-  loads->microbatches = plan.training.gradient_accumulation;
-  loads->parts = exchange.parts;
-  loads->hashed = hash_routed(plan.model);
-  loads->layer = expert_layers(plan.model);
+  auto loads = std::make_shared<ExpertLoads>(form_of(plan, exchange));
   const PipelineSchedule schedule = pipeline_schedule(plan);
   const Draws draws(plan, exchange, loads->hashed, loads->microbatches * schedule.microbatches);
   if (schedule.stages > 1) {
     lay_out_pipeline(schedule, draws, *loads);
-    return loads;
-  }
-  for (std::int64_t m = 0; m < loads->microbatches; ++m) {
-    for (std::size_t layer = 0; layer < loads->hashed.size(); ++layer) {
-      for (ExpertLoads::One& one : exchanges_of(draws, m, layer, loads->parts)) {
-        add(*loads, draws, one);
-        loads->exchanges.push_back(std::move(one));
-      }
-    }
+  } else {
+    lay_out(draws, 0, *loads);
   }
   return loads;
+}
+
+std::vector<std::shared_ptr<const ExpertLoads>> group_loads(const Plan& plan,
+                                                            const Exchange& exchange,
+                                                            std::int64_t groups) {
+  const ExpertLoads form = form_of(plan, exchange);
+  const Draws draws(plan, exchange, form.hashed, form.microbatches * groups);
+  std::vector<std::shared_ptr<const ExpertLoads>> all;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    auto loads = std::make_shared<ExpertLoads>(form);
+    lay_out(draws, group * form.microbatches, *loads);
+    all.push_back(std::move(loads));
+  }
+  return all;
 }
 
 }  // namespace meshsim

@@ -3,7 +3,8 @@
 //
 //   exchange = (microbatch x MoE layers + layer) x parts + part
 //
-// All expert-parallel groups of the plan are taken to route alike.
+// All expert-parallel groups of the plan are taken to route alike, or each draws its own tokens for
+// one router (group_loads).
 //
 // In a pipeline the stages work on other layers and microbatches at the same time, and pass them on
 // together: an iteration lasts as long as its slowest stage, here the one whose experts have most
@@ -45,6 +46,12 @@ struct ExpertLoads {
 
 // `exchange` is that of the plan's MoE layers. Null if the plan's routing is balanced.
 std::shared_ptr<const ExpertLoads> expert_loads(const Plan& plan, const Exchange& exchange);
+
+// Of `groups` groups, each with draws of its own: tokens differ, the popularities of experts do
+// not. The plan's routing must not be balanced, and the plan no pipeline.
+std::vector<std::shared_ptr<const ExpertLoads>> group_loads(const Plan& plan,
+                                                            const Exchange& exchange,
+                                                            std::int64_t groups);
 
 // Slots of one expert-parallel group in one step, and those of them that find no place.
 struct PlacedSlots {

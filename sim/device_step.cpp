@@ -1,12 +1,11 @@
 #include "sim/device_step.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
+#include <memory>
 #include <numeric>
 #include <optional>
-#include <string_view>
-#include <unordered_map>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "sim/event_engine.hpp"
@@ -149,9 +148,11 @@ class DeviceWalk {
       return;
     }
     // What follows the routing: costs of every class.
-    std::vector<std::vector<FluidLeaf>> own(known.routed.size());
+    own_.resize(std::max(own_.size(), known.routed.size()));
+    const std::span<std::vector<FluidLeaf>> own(own_.data(), known.routed.size());
     for (std::size_t r = 0; r < known.routed.size(); ++r) {
       const std::size_t i = known.routed[r];
+      own[r].clear();
       for (std::size_t d = 0; d < now_.size(); ++d) {
         const Price price = loads_.price(*graph.leaves[i], graph.exchange(i, offset), d);
         own[r].push_back(fluid_leaf(*graph.leaves[i], price));
@@ -169,34 +170,46 @@ class DeviceWalk {
     run_colours(known, own, refined(std::move(colours), joined), joined);
   }
 
-  // One number per class; equal keys, equal numbers, in the order of the classes.
-  template <class Key, class Hash = std::hash<Key>>
-  static Colours numbered(const std::vector<Key>& keys) {
-    std::unordered_map<Key, std::uint32_t, Hash> numbers;
-    Colours colours;
-    for (const Key& key : keys)
-      colours.push_back(
-          numbers.try_emplace(key, static_cast<std::uint32_t>(numbers.size())).first->second);
-    return colours;
+  // Numbers 0 to n - 1: equal things, equal numbers, in the order of the first of each.
+  template <class Hash, class Equal>
+  static Colours numbered(std::size_t n, const Hash& hash, const Equal& equal) {
+    constexpr std::uint32_t nothing = ~std::uint32_t{0};
+    std::size_t size = 16;
+    while (size < 2 * n) size *= 2;
+    std::vector<std::uint32_t> table(size, nothing);  // the first of its number
+    Colours numbers(n);
+    std::uint32_t next = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      std::size_t at = hash(i) & (size - 1);
+      while (table[at] != nothing && !equal(table[at], i)) at = (at + 1) & (size - 1);
+      if (table[at] == nothing) {
+        table[at] = static_cast<std::uint32_t>(i);
+        numbers[i] = next++;
+      } else {
+        numbers[i] = numbers[table[at]];
+      }
+    }
+    return numbers;
+  }
+  static std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+    hash = (hash ^ value) * 0x9E3779B97F4A7C15U;  // 2^64 over the golden ratio
+    return hash ^ hash >> 29U;
   }
 
   // Classes that start at one time and have equal costs.
-  Colours entering_alike(const std::vector<std::vector<FluidLeaf>>& own) const {
-    std::vector<std::string> keys(now_.size());
-    const auto add = [](std::string& key, double value) {
-      char raw[sizeof value];
-      std::memcpy(raw, &value, sizeof value);
-      key.append(raw, sizeof raw);
+  Colours entering_alike(std::span<const std::vector<FluidLeaf>> own) const {
+    const auto hash = [&](std::size_t d) {
+      std::uint64_t sum = mixed(0, static_cast<std::uint64_t>(now_[d]));
+      for (const std::vector<FluidLeaf>& leaf : own)
+        sum = mixed(sum, static_cast<std::uint64_t>(leaf[d].duration));
+      return sum;
     };
-    if (own.empty()) return numbered(now_);
-    for (std::size_t d = 0; d < now_.size(); ++d) {
-      keys[d].append(reinterpret_cast<const char*>(&now_[d]), sizeof now_[d]);
-      for (const std::vector<FluidLeaf>& leaf : own) {
-        add(keys[d], leaf[d].duration);
-        for (const double use : leaf[d].uses) add(keys[d], use);
-      }
-    }
-    return numbered(keys);
+    return numbered(now_.size(), hash, [&](std::size_t a, std::size_t b) {
+      return now_[a] == now_[b] &&
+             std::all_of(own.begin(), own.end(), [&](const std::vector<FluidLeaf>& leaf) {
+               return leaf[a].duration == leaf[b].duration && leaf[a].uses == leaf[b].uses;
+             });
+    });
   }
 
   static std::uint32_t count(const Colours& colours) {
@@ -211,14 +224,15 @@ class DeviceWalk {
       Colours& set = sets[meetings.of[d]];
       if (set.empty() || set.back() != colours[d]) set.push_back(colours[d]);
     }
-    std::vector<std::string> keys;
     for (Colours& set : sets) {
       std::sort(set.begin(), set.end());
       set.erase(std::unique(set.begin(), set.end()), set.end());
-      keys.emplace_back(reinterpret_cast<const char*>(set.data()),
-                        set.size() * sizeof(std::uint32_t));
     }
-    const Colours numbers = numbered(keys);
+    const auto hash = [&](std::size_t m) {
+      return std::accumulate(sets[m].begin(), sets[m].end(), std::uint64_t{0}, mixed);
+    };
+    const Colours numbers = numbered(
+        sets.size(), hash, [&](std::size_t a, std::size_t b) { return sets[a] == sets[b]; });
     Colours of_class;
     for (const std::uint32_t meeting : meetings.of) of_class.push_back(numbers[meeting]);
     return of_class;
@@ -233,17 +247,18 @@ class DeviceWalk {
       for (const auto* axes : joined) {
         if (axes == nullptr) continue;
         const Colours met = sets_met(colours, *axes);
-        std::vector<std::uint64_t> both;
-        for (std::size_t d = 0; d < colours.size(); ++d)
-          both.push_back(std::uint64_t{colours[d]} << 32 | met[d]);
-        colours = numbered(both);
+        colours = numbered(
+            colours.size(), [&](std::size_t d) { return mixed(mixed(0, colours[d]), met[d]); },
+            [&](std::size_t a, std::size_t b) {
+              return colours[a] == colours[b] && met[a] == met[b];
+            });
       }
       if (count(colours) == before) return colours;
     }
   }
 
   // One device of each colour, which meets one of each colour that its meeting holds.
-  void run_colours(const Known& known, const std::vector<std::vector<FluidLeaf>>& own,
+  void run_colours(const Known& known, std::span<const std::vector<FluidLeaf>> own,
                    const Colours& colours,
                    const std::vector<const std::vector<std::string>*>& joined) {
     std::vector<std::size_t> first(count(colours));
@@ -251,10 +266,11 @@ class DeviceWalk {
     std::vector<std::int64_t> starts;
     for (const std::size_t d : first) starts.push_back(now_[d]);
     const std::size_t leaves = known.graph.leaves.size();
-    std::vector<std::vector<FluidLeaf>> costs(leaves);
+    costs_.resize(std::max(costs_.size(), leaves));
+    for (std::vector<FluidLeaf>& costs : costs_) costs.clear();
     std::vector<Colours> meetings(leaves);
     for (std::size_t r = 0; r < own.size(); ++r) {
-      for (const std::size_t d : first) costs[known.routed[r]].push_back(own[r][d]);
+      for (const std::size_t d : first) costs_[known.routed[r]].push_back(own[r][d]);
     }
     std::vector<MeetingEngine::Leaf> engine_leaves(leaves);
     for (std::size_t i = 0; i < leaves; ++i) {
@@ -262,7 +278,7 @@ class DeviceWalk {
         const Colours met = sets_met(colours, *joined[i]);
         for (const std::size_t d : first) meetings[i].push_back(met[d]);
       }
-      engine_leaves[i].costs = costs[i].empty() ? std::span(&known.costs[i], 1) : costs[i];
+      engine_leaves[i].costs = costs_[i].empty() ? std::span(&known.costs[i], 1) : costs_[i];
       engine_leaves[i].meetings = meetings[i];
     }
     meeting_engine_.run(known.graph, engine_leaves, starts);
@@ -280,6 +296,7 @@ class DeviceWalk {
   std::vector<std::int64_t> leaf_times_;  // of leaves that do not follow the routing; -1: unknown
   std::vector<std::unique_ptr<Known>> known_;  // per Parallel
   std::vector<std::int64_t> latest_;
+  std::vector<std::vector<FluidLeaf>> own_, costs_;  // scratch space
   FluidEngine engine_;
   MeetingEngine meeting_engine_;
 };

@@ -7,6 +7,22 @@
 
 namespace meshsim {
 
+void MeetingEngine::Agenda::reset(std::span<const std::int64_t> times) {
+  leaves_ = 1;
+  while (leaves_ < times.size()) leaves_ *= 2;
+  times_.assign(leaves_, never);
+  std::copy(times.begin(), times.end(), times_.begin());
+  first_.resize(2 * leaves_);
+  for (std::size_t i = 0; i < leaves_; ++i) first_[leaves_ + i] = static_cast<std::uint32_t>(i);
+  for (std::size_t node = leaves_; --node > 0;) first_[node] = sooner(2 * node, 2 * node + 1);
+}
+
+void MeetingEngine::Agenda::set(std::uint32_t device, std::int64_t time) {
+  times_[device] = time;
+  for (std::size_t node = (leaves_ + device) / 2; node > 0; node /= 2)
+    first_[node] = sooner(2 * node, 2 * node + 1);
+}
+
 void MeetingEngine::run(const ActivityGraph& graph, std::span<const Leaf> leaves,
                         std::span<const std::int64_t> starts) {
   graph_ = &graph;
@@ -19,51 +35,60 @@ void MeetingEngine::run(const ActivityGraph& graph, std::span<const Leaf> leaves
   waited_.assign(starts.size(), 0);
   ready_.clear();
   changed_.clear();
-  events_ = {};
-  count_members();
+  find_members();
+  arrival_.resize(left_);
+  agenda_.reset(starts);
   for (std::size_t d = 0; d < starts.size(); ++d) {
-    devices_[d].now = devices_[d].next = starts[d];
+    devices_[d].now = starts[d];
     devices_[d].running.clear();
     devices_[d].changed = false;
     for (std::size_t i = 0; i < activities_; ++i)
       waiting_[d * activities_ + i] = graph.activities[i].predecessors;
-    events_.push({starts[d], static_cast<std::uint32_t>(d)});
   }
   std::vector<bool> begun(starts.size());
-  while (!events_.empty()) {
-    const Event event = events_.top();
-    events_.pop();
-    Device& device = devices_[event.device];
-    if (event.time != device.next) continue;  // it has changed since
-    if (begun[event.device]) {
-      advance(event.device, event.time);
+  for (;;) {
+    const std::uint32_t device = agenda_.soonest();
+    const std::int64_t now = agenda_.time(device);
+    if (now == Agenda::never) break;
+    agenda_.set(device, Agenda::never);
+    if (begun[device]) {
+      advance(device, now);
     } else {
-      begun[event.device] = true;
+      begun[device] = true;
       for (std::size_t i = 0; i < activities_; ++i) {
         if (graph.activities[i].predecessors == 0)
-          ready_.push_back({event.device, static_cast<ActivityId>(i)});
+          ready_.push_back({device, static_cast<ActivityId>(i)});
       }
     }
-    settle(event.time);
+    settle(now);
   }
   if (left_ != 0) throw Error(ErrorKind::internal, "devices wait for each other without end");
 }
 
-// How many devices every meeting joins.
-void MeetingEngine::count_members() {
+void MeetingEngine::find_members() {
   members_.resize(leaves_.size());
   for (std::size_t l = 0; l < leaves_.size(); ++l) {
-    members_[l].clear();
-    for (const std::uint32_t meeting : leaves_[l].meetings) {
-      if (members_[l].size() <= meeting) members_[l].resize(meeting + 1);
-      ++members_[l][meeting];
+    const std::span<const std::uint32_t> meetings = leaves_[l].meetings;
+    Members& members = members_[l];
+    members.first.assign(1, 0);
+    members.devices.resize(meetings.size());
+    for (const std::uint32_t meeting : meetings) {
+      if (members.first.size() < meeting + 2) members.first.resize(meeting + 2, 0);
+      ++members.first[meeting + 1];
     }
+    for (std::size_t m = 1; m < members.first.size(); ++m) members.first[m] += members.first[m - 1];
+    std::vector<std::size_t> next = members.first;
+    for (std::size_t d = 0; d < meetings.size(); ++d)
+      members.devices[next[meetings[d]]++] = static_cast<std::uint32_t>(d);
   }
-  arrived_.resize(activities_);
-  for (std::size_t i = 0; i < activities_; ++i) {
-    const std::int32_t leaf = graph_->activities[i].leaf;
-    arrived_[i].assign(
-        leaf == ActivityGraph::join ? 0 : members_[static_cast<std::size_t>(leaf)].size(), {});
+  first_count_.clear();
+  missing_.clear();
+  for (const ActivityGraph::Activity& activity : graph_->activities) {
+    first_count_.push_back(missing_.size());
+    if (activity.leaf == ActivityGraph::join) continue;
+    const std::vector<std::size_t>& first = members_[static_cast<std::size_t>(activity.leaf)].first;
+    for (std::size_t m = 1; m < first.size(); ++m)
+      missing_.push_back(static_cast<std::uint32_t>(first[m] - first[m - 1]));
   }
 }
 
@@ -82,13 +107,15 @@ void MeetingEngine::ready(std::uint32_t device, ActivityId id, std::int64_t now)
 void MeetingEngine::arrive(std::uint32_t device, ActivityId id, std::int64_t now) {
   const auto leaf = static_cast<std::size_t>(graph_->activities[static_cast<std::size_t>(id)].leaf);
   const std::uint32_t meeting = leaves_[leaf].meetings[device];
-  std::vector<Arrived>& all = arrived_[static_cast<std::size_t>(id)][meeting];
-  all.push_back({device, id, now});
-  if (all.size() < members_[leaf][meeting]) return;
-  for (const Arrived& one : all) {
-    waited_[one.device] += now - one.time;
-    if (one.device != device) advance(one.device, now);
-    start(one.device, id, now);
+  const auto at = static_cast<std::size_t>(id);
+  arrival_[device * activities_ + at] = now;
+  if (--missing_[first_count_[at] + meeting] > 0) return;
+  const Members& members = members_[leaf];
+  for (std::size_t i = members.first[meeting]; i < members.first[meeting + 1]; ++i) {
+    const std::uint32_t one = members.devices[i];
+    waited_[one] += now - arrival_[one * activities_ + at];
+    if (one != device) advance(one, now);
+    start(one, id, now);
   }
 }
 
@@ -143,8 +170,10 @@ void MeetingEngine::settle(std::int64_t now) {
     Device& at = devices_[device];
     at.changed = false;
     at.now = now;
-    at.next = -1;
-    if (at.running.empty()) continue;
+    if (at.running.empty()) {
+      agenda_.set(device, Agenda::never);
+      continue;
+    }
     double soonest = -1;
     uses_.clear();
     speeds_.resize(at.running.size());
@@ -157,8 +186,8 @@ void MeetingEngine::settle(std::int64_t now) {
       if (soonest < 0 || wait < soonest) soonest = wait;
     }
     if (soonest < 0) throw Error(ErrorKind::internal, "no operation of a device can run");
-    at.next = now + std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(soonest - 1e-6)));
-    events_.push({at.next, device});
+    agenda_.set(device, now + std::max<std::int64_t>(
+                                  1, static_cast<std::int64_t>(std::ceil(soonest - 1e-6))));
   }
   changed_.clear();
 }

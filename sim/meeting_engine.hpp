@@ -10,7 +10,7 @@
 #pragma once
 
 #include <cstdint>
-#include <queue>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -47,24 +47,35 @@ class MeetingEngine {
   };
   struct Device {
     std::int64_t now = 0;
-    std::int64_t next = -1;  // its next event; -1: nothing runs
     std::vector<Running> running;
     bool changed = false;  // since its speeds were found
   };
-  struct Event {
-    std::int64_t time;
-    std::uint32_t device;
-    bool operator>(const Event& other) const {
-      return time != other.time ? time > other.time : device > other.device;
+  // The next event of every device, and the soonest of them: of equal times that of the first
+  // device.
+  class Agenda {
+   public:
+    static constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+    void reset(std::span<const std::int64_t> times);
+    void set(std::uint32_t device, std::int64_t time);
+    std::int64_t time(std::uint32_t device) const { return times_[device]; }
+    std::uint32_t soonest() const { return first_[1]; }
+
+   private:
+    std::uint32_t sooner(std::size_t a, std::size_t b) const {
+      return times_[first_[b]] < times_[first_[a]] ? first_[b] : first_[a];
     }
-  };
-  struct Arrived {
-    std::uint32_t device;
-    ActivityId id;
-    std::int64_t time;
+    std::size_t leaves_ = 1;            // a power of two
+    std::vector<std::int64_t> times_;   // per leaf
+    std::vector<std::uint32_t> first_;  // of each node of a binary tree; its root is 1
   };
 
-  void count_members();
+  // Of a leaf: the devices of every meeting, one meeting after the other.
+  struct Members {
+    std::vector<std::uint32_t> devices;
+    std::vector<std::size_t> first;  // of each meeting, and the end
+  };
+
+  void find_members();
   void ready(std::uint32_t device, ActivityId id, std::int64_t now);
   void arrive(std::uint32_t device, ActivityId id, std::int64_t now);
   void start(std::uint32_t device, ActivityId id, std::int64_t now);
@@ -78,9 +89,11 @@ class MeetingEngine {
   std::vector<std::int32_t> waiting_;  // predecessors that have not ended, of (device, activity)
   std::size_t left_ = 0;               // activities that have not ended
   std::vector<Device> devices_;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
-  std::vector<std::vector<std::size_t>> members_;           // of (leaf, meeting): how many
-  std::vector<std::vector<std::vector<Arrived>>> arrived_;  // of (activity, meeting)
+  Agenda agenda_;
+  std::vector<Members> members_;          // per leaf
+  std::vector<std::size_t> first_count_;  // of an activity, in missing_
+  std::vector<std::uint32_t> missing_;    // of (activity, meeting): who has not arrived
+  std::vector<std::int64_t> arrival_;     // of (device, activity): when it was ready to meet
   struct Ready {
     std::uint32_t device;
     ActivityId id;

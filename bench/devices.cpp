@@ -1,0 +1,102 @@
+// Steps of devices that differ: DeepSeek-V4-Flash under log-normal routing (sigma 0.45), every chip
+// with loads of its own. One thread, CPU time; the peak memory is that of the whole process.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include "cost_models/machine.hpp"
+#include "plans/plan.hpp"
+#include "program/expert_loads.hpp"
+#include "program/lower.hpp"
+#include "sim/device_step.hpp"
+#include "sim/event_engine.hpp"
+
+namespace {
+
+using namespace meshsim;
+
+double now() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+double peak_gib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+Plan flash(const std::string& slice, std::int64_t data, std::int64_t fsdp, std::int64_t experts) {
+  PlanRequest request;
+  request.assignments = {"model_name=deepseek4-284b",
+                         "attention=flash",
+                         "use_tokamax_splash=true",
+                         "max_target_length=4096",
+                         "weight_dtype=bfloat16",
+                         "allow_split_physical_axes=true",
+                         "compile_topology=" + slice,
+                         fmt::format("ici_data_parallelism={}", data),
+                         fmt::format("ici_fsdp_parallelism={}", fsdp),
+                         fmt::format("ici_expert_parallelism={}", experts)};
+  Node law;
+  law.kind = Node::Kind::scalar;
+  law.text = "lognormal:sigma=0.45,seed=1";
+  request.own["routing"] = law;
+  return make_plan(request);
+}
+
+Exchange exchange_of(const Plan& plan) {
+  for (const auto& layer : step_templates(plan).slots) {
+    if (layer->exchange.parts > 0) return layer->exchange;
+  }
+  return {};
+}
+
+// One group; its ranks are the classes.
+void show_ranks(const char* name, const Plan& plan) {
+  const Machine machine = machine_of(plan);
+  const StepProgram program = lower(plan, furthest_prefetch(plan));
+  const DeviceGrid grid({{"expert", plan.mesh.size("expert")}});
+  const double start = now();
+  int steps = 0;
+  for (; now() - start < 1; ++steps) {
+    RankLoads loads(program.loads.get(), machine);
+    simulate_devices(program, machine, grid, loads);
+  }
+  fmt::print("{:<44} {:>8} {:>10} {:>11.1f} ms\n", name, grid.classes(), "",
+             (now() - start) / steps * 1e3);
+}
+
+// Every chip a class; the time and memory of `chips`, and per chip.
+void show_chips(const std::string& slice, std::int64_t data, std::int64_t fsdp,
+                std::int64_t experts) {
+  const Plan plan = flash(slice, data, fsdp, experts);
+  const Machine machine = machine_of(plan);
+  const StepProgram program = lower(plan, furthest_prefetch(plan));
+  const DeviceGrid grid({{"data", data}, {"fsdp", fsdp}, {"expert", experts}});
+  double start = now();
+  auto drawn = group_loads(plan, exchange_of(plan), data * fsdp);
+  const double drawing = now() - start;
+  start = now();
+  GroupLoads loads(std::move(drawn), grid, machine);
+  const DeviceStep step = simulate_devices(program, machine, grid, loads);
+  const double simulating = now() - start;
+  const auto chips = static_cast<double>(grid.classes());
+  fmt::print("{:<44} {:>8} {:>8.2f} s {:>11.2f} s {:>10.0f} us {:>9.2f} GiB {:>10.3f} s\n",
+             fmt::format("{}: data {} x FSDP {} x EP {}", slice, data, fsdp, experts),
+             grid.classes(), drawing, simulating, simulating / chips * 1e6, peak_gib(),
+             seconds(step.total));
+}
+
+}  // namespace
+
+int main() {
+  fmt::print("{:<44} {:>8} {:>10} {:>13} {:>13} {:>13} {:>12}\n", "a step of", "classes", "drawn",
+             "simulated", "per class", "peak", "step");
+  show_ranks("v5p-512: EP 256, its ranks", flash("v5p-512", 1, 1, 256));
+  show_chips("v5p-512", 1, 4, 64);
+  show_chips("v5p-1024", 2, 4, 64);
+  show_chips("v5p-2048", 4, 4, 64);
+  show_chips("v5p-4096", 8, 4, 64);
+  show_chips("v5p-17920", 35, 4, 64);
+}
