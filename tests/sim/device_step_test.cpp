@@ -14,7 +14,7 @@ using namespace meshsim::testing;
 
 namespace {
 
-constexpr std::int64_t t = tile_time;
+constexpr std::int64_t one_tile = tile_time;
 constexpr std::int64_t hop = 1000;
 
 // HBM costs nothing; "expert" is a line of two.
@@ -31,7 +31,7 @@ CountMatrix slots_of(std::int64_t mine, std::int64_t theirs) {
   return slots;
 }
 
-std::shared_ptr<ExpertLoads> loads_of(const std::vector<CountMatrix>& layers) {
+std::shared_ptr<ExpertLoads> device_loads_of(const std::vector<CountMatrix>& layers) {
   auto loads = std::make_shared<ExpertLoads>();
   for (const CountMatrix& slots : layers) {
     loads->hashed.push_back(false);
@@ -75,59 +75,59 @@ TEST_CASE("between two meetings the slowest device counts", "[sim][devices]") {
   // Rank 0 has 192 rows of layer 0 and 64 of layer 1, rank 1 the other way round: 24 tiles and 8.
   const std::vector<CountMatrix> layers{slots_of(96, 32), slots_of(32, 96)};
   StepProgram program = program_of(sequence({experts(0), meeting(), experts(1), meeting()}));
-  program.loads = loads_of(layers);
+  program.loads = device_loads_of(layers);
   const Machine machine = two_ranks_machine();
   const DeviceStep met = of_ranks(program, machine);
-  CHECK(met.total == Picoseconds(2 * (24 * t + hop)));
+  CHECK(met.total == Picoseconds(2 * (24 * one_tile + hop)));
   CHECK(met.total == simulate_events(program, machine).total);
   for (const DeviceStep::Device& device : met.classes) {
     CHECK(device.end == met.total);
-    CHECK(device.experts == Picoseconds(32 * t));
-    CHECK(device.waited == Picoseconds(16 * t));  // rank 1 for layer 0, rank 0 for layer 1
+    CHECK(device.experts == Picoseconds(32 * one_tile));
+    CHECK(device.waited == Picoseconds(16 * one_tile));  // rank 1 for layer 0, rank 0 for layer 1
   }
   // Nobody is met in between: either rank is through after its own 32 tiles.
   program.root = sequence({experts(0), experts(1), meeting()});
   const DeviceStep unmet = of_ranks(program, machine);
-  CHECK(unmet.total == Picoseconds(32 * t + hop));
+  CHECK(unmet.total == Picoseconds(32 * one_tile + hop));
   CHECK(unmet.classes[0].waited == Picoseconds(0));
 }
 
 TEST_CASE("a transfer waits for those it joins and for nobody else", "[sim][devices]") {
   const Machine machine = two_ranks_machine();
   StepProgram program = program_of(sequence({experts(0), gather(8'000)}));
-  program.loads = loads_of({slots_of(96, 32)});
+  program.loads = device_loads_of({slots_of(96, 32)});
   // Over fsdp: 3000 ps and two hops, each rank with devices like itself.
   const DeviceStep apart = of_ranks(program, machine);
-  CHECK(apart.classes[0].end == Picoseconds(24 * t + 3000 + 2 * hop));
-  CHECK(apart.classes[1].end == Picoseconds(8 * t + 3000 + 2 * hop));
+  CHECK(apart.classes[0].end == Picoseconds(24 * one_tile + 3000 + 2 * hop));
+  CHECK(apart.classes[1].end == Picoseconds(8 * one_tile + 3000 + 2 * hop));
 
   // Beside a tile of work: rank 1 works from 8 t, its transfer starts with that of rank 0 at 24 t.
   program.root = sequence({experts(0), parallel(work(1, 0), {meeting(8'000)})});
   const DeviceStep beside = of_ranks(program, machine);
-  CHECK(beside.classes[0].end == Picoseconds(25 * t));
-  CHECK(beside.classes[1].end == Picoseconds(24 * t + 4000 + hop));
-  CHECK(beside.classes[1].waited == Picoseconds(16 * t));
+  CHECK(beside.classes[0].end == Picoseconds(25 * one_tile));
+  CHECK(beside.classes[1].end == Picoseconds(24 * one_tile + 4000 + hop));
+  CHECK(beside.classes[1].waited == Picoseconds(16 * one_tile));
   CHECK(beside.classes[0].waited == Picoseconds(0));
 
   // The routed work inside a Parallel, and a transfer after it that the other branch hands on.
   program.root = sequence({parallel(experts(0), {gather(8'000)}), meeting()});
-  CHECK(of_ranks(program, machine).total == Picoseconds(24 * t + hop));
+  CHECK(of_ranks(program, machine).total == Picoseconds(24 * one_tile + hop));
 }
 
 TEST_CASE("groups with loads of their own wait where they meet", "[sim][devices]") {
   const Machine machine = two_ranks_machine();
   const DeviceGrid grid({{"fsdp", 2}, {"expert", 2}});
   StepProgram program = program_of(sequence({experts(0), gather(8'000)}));
-  program.loads = loads_of({slots_of(96, 32)});
-  GroupLoads loads({program.loads, loads_of({slots_of(64, 64)})}, grid, machine);
+  program.loads = device_loads_of({slots_of(96, 32)});
+  GroupLoads loads({program.loads, device_loads_of({slots_of(64, 64)})}, grid, machine);
   const DeviceStep step = simulate_devices(program, machine, grid, loads);
   // Tiles: 24 and 8 in group 0, 16 and 16 in group 1; the gather joins ranks of one number.
   const std::int64_t gathered = 3000 + 2 * hop;
-  CHECK(step.classes[0].end == Picoseconds(24 * t + gathered));  // (0, 0)
-  CHECK(step.classes[1].end == Picoseconds(16 * t + gathered));  // (0, 1)
-  CHECK(step.classes[2].end == Picoseconds(24 * t + gathered));  // (1, 0)
-  CHECK(step.classes[3].end == Picoseconds(16 * t + gathered));  // (1, 1)
-  CHECK(step.classes[1].waited == Picoseconds(8 * t));
+  CHECK(step.classes[0].end == Picoseconds(24 * one_tile + gathered));  // (0, 0)
+  CHECK(step.classes[1].end == Picoseconds(16 * one_tile + gathered));  // (0, 1)
+  CHECK(step.classes[2].end == Picoseconds(24 * one_tile + gathered));  // (1, 0)
+  CHECK(step.classes[3].end == Picoseconds(16 * one_tile + gathered));  // (1, 1)
+  CHECK(step.classes[1].waited == Picoseconds(8 * one_tile));
 }
 
 TEST_CASE("devices that do the same take what one of them takes", "[sim][devices]") {
@@ -200,7 +200,7 @@ TEST_CASE("of interleaved groups a link carries what all of them send", "[sim][d
   dispatch.routed = {0, 128, Bytes(128'000), true};
   StepProgram program = program_of(leaf_node(dispatch));
   const auto price_of = [&](const CountMatrix& first, const CountMatrix& second) {
-    GroupLoads loads({loads_of({first}), loads_of({second})}, grid, machine);
+    GroupLoads loads({device_loads_of({first}), device_loads_of({second})}, grid, machine);
     return loads.price(program.root.leaf, 0, 0).duration.value();
   };
   const std::int64_t balanced = price_of(slots_of(64, 64), slots_of(64, 64));
