@@ -8,6 +8,7 @@
 #include "reports/document.hpp"
 #include "sim/attribution.hpp"
 #include "sim/critical_path.hpp"
+#include "sim/evaluation.hpp"
 
 namespace meshsim {
 

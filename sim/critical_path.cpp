@@ -28,7 +28,8 @@ class PathWalk {
  public:
   PathWalk(const ExpertLoads* loads, const Machine& machine) : prices_(loads, machine) {}
 
-  // As the closed form adds up; the exchanges of `node` are `offset` further than they say.
+  // As a step is solved (sim/step_walk.hpp); the exchanges of `node` are `offset` further than they
+  // say.
   void walk(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
     switch (node.kind) {
       case ProgramNode::Kind::leaf: {
@@ -52,7 +53,7 @@ class PathWalk {
     }
   }
 
-  // As the event engine runs it: from its end back to its start.
+  // A Parallel, from its end back to its start.
   void trace(const ProgramNode& node, std::int64_t times, std::int32_t offset) {
     const ActivityGraph graph = activity_graph(node, default_event_cap, offset);
     if (graph.activities.empty()) return;
@@ -159,14 +160,9 @@ class PathWalk {
 
 }  // namespace
 
-std::vector<PathOperation> critical_path(const StepProgram& program, const Machine& machine,
-                                         Fidelity fidelity) {
+std::vector<PathOperation> critical_path(const StepProgram& program, const Machine& machine) {
   PathWalk path(program.loads.get(), machine);
-  if (fidelity == Fidelity::event) {
-    path.trace(program.root, 1, 0);
-  } else {
-    path.walk(program.root, 1, 0);
-  }
+  path.walk(program.root, 1, 0);
   return path.take();
 }
 

@@ -8,9 +8,9 @@
 // transfer that outlasts the work that hides it, the causes name the work and the exposed rest, the
 // path names the transfer.
 //
-// Under the closed form the path is made of the leaves outside Parallels and of the path through
-// each Parallel; under the event engine it goes through the whole step. Of operations that end
-// together the first in program order is taken: the TensorCore's own.
+// The path is made of the leaves outside Parallels and of the path through each Parallel, which is
+// waited for at its end (sim/step_walk.hpp). Of operations that end together the first in program
+// order is taken: the TensorCore's own.
 #pragma once
 
 #include <string>
@@ -18,7 +18,6 @@
 
 #include "cost_models/machine.hpp"
 #include "program/step_program.hpp"
-#include "sim/evaluation.hpp"
 
 namespace meshsim {
 
@@ -33,7 +32,6 @@ struct PathOperation {
 };
 
 // Longest first, then by name. Operations that take no time are left out.
-std::vector<PathOperation> critical_path(const StepProgram& program, const Machine& machine,
-                                         Fidelity fidelity);
+std::vector<PathOperation> critical_path(const StepProgram& program, const Machine& machine);
 
 }  // namespace meshsim

@@ -230,7 +230,7 @@ Explanation explain(const PlanRequest& request, const Evaluation& evaluation) {
     if (axis.dcn > 1 && axis.ici == 1) on_dcn.push_back(axis.name);
   }
   return {attribution(step.timeline, on_dcn),
-          critical_path(step.program, machine_of(*evaluation.plan), evaluation.fidelity),
+          critical_path(step.program, machine_of(*evaluation.plan)),
           improvements(request, evaluation)};
 }
 

@@ -26,24 +26,21 @@ struct Expected {
   bool operator==(const Expected&) const = default;
 };
 
-std::vector<Expected> path_of(const StepProgram& program, const Machine& machine,
-                              Fidelity fidelity) {
+std::vector<Expected> path_of(const StepProgram& program, const Machine& machine) {
   std::vector<Expected> path;
-  for (const PathOperation& one : critical_path(program, machine, fidelity))
+  for (const PathOperation& one : critical_path(program, machine))
     path.push_back({one.name, one.bound, one.count, one.time.value(), one.slowed.value()});
   return path;
 }
 
 void check_path(const StepProgram& program, const Machine& machine,
                 const std::vector<Expected>& expected) {
-  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
-    const std::vector<Expected> path = path_of(program, machine, fidelity);
-    REQUIRE(path.size() == expected.size());
-    for (std::size_t i = 0; i < path.size(); ++i) {
-      INFO(name(fidelity) << " " << path[i].name << " " << path[i].bound << " x " << path[i].count
-                          << ": " << path[i].time << " ps, slowed " << path[i].slowed);
-      CHECK(path[i] == expected[i]);
-    }
+  const std::vector<Expected> path = path_of(program, machine);
+  REQUIRE(path.size() == expected.size());
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    INFO(path[i].name << " " << path[i].bound << " x " << path[i].count << ": " << path[i].time
+                      << " ps, slowed " << path[i].slowed);
+    CHECK(path[i] == expected[i]);
   }
 }
 

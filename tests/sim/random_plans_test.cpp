@@ -70,13 +70,12 @@ void check_time(const StepProgram& program, const Machine& machine, const Timeli
 }
 
 // Nothing of the step is left without a cause, nor outside its critical path.
-void check_explained(const StepProgram& program, const Machine& machine, const Timeline& timeline,
-                     Fidelity fidelity) {
+void check_explained(const StepProgram& program, const Machine& machine, const Timeline& timeline) {
   Picoseconds causes;
   for (const Attribution& one : attribution(timeline)) causes += one.time;
   CHECK(causes == timeline.total);
   Picoseconds path;
-  for (const PathOperation& one : critical_path(program, machine, fidelity)) {
+  for (const PathOperation& one : critical_path(program, machine)) {
     CHECK(one.count > 0);
     CHECK(one.slowed >= Picoseconds(0));
     CHECK(one.slowed <= one.time);
@@ -158,8 +157,8 @@ TEST_CASE("random plans", "[sim][random]") {
         const Timeline events = simulate_events(program, machine);
         check_time(program, machine, closed);
         check_time(program, machine, events);
-        check_explained(program, machine, closed, Fidelity::closed_form);
-        check_explained(program, machine, events, Fidelity::event);
+        check_explained(program, machine, closed);
+        check_explained(program, machine, events);
         CHECK(std::abs(events.total / closed.total - 1) < 1e-6);
       }
       seen.insert(model);
