@@ -121,16 +121,29 @@ class SpaceAround {
 
   void experts() {
     if (!of_experts()) return;
-    for (const char* key : {"use_ring_of_experts", "num_moe_token_chunks", "num_moe_emb_chunks"}) {
+    for (const char* key : {"use_ring_of_experts", "num_moe_token_chunks", "num_moe_emb_chunks",
+                            "use_batch_split_schedule"}) {
       if (stated(key)) return;
     }
-    add("experts", {{{"use_ring_of_experts", "false"}},
-                    {{"use_ring_of_experts", "true"}},
-                    {{"use_ring_of_experts", "true"}, {"num_moe_token_chunks", "2"}},
-                    {{"use_ring_of_experts", "true"}, {"num_moe_token_chunks", "4"}},
-                    {{"use_ring_of_experts", "true"}, {"num_moe_emb_chunks", "2"}},
-                    {{"use_ring_of_experts", "true"}, {"num_moe_emb_chunks", "4"}}});
+    std::vector<Change> entries{{{"use_ring_of_experts", "false"}},
+                                {{"use_ring_of_experts", "true"}},
+                                {{"use_ring_of_experts", "true"}, {"num_moe_token_chunks", "2"}},
+                                {{"use_ring_of_experts", "true"}, {"num_moe_token_chunks", "4"}}};
+    for (const char* chunks : {"2", "4"}) {
+      entries.push_back({{"use_ring_of_experts", "true"},
+                         {"num_moe_emb_chunks", chunks},
+                         {"use_gmm_v2", "true"},
+                         {"use_tokamax_gmm", "true"}});
+    }
     condition("ici_expert_parallelism > 1 or not use_ring_of_experts");
+    if (config_.text("decoder_block") == "deepseek") {
+      entries.push_back({{"use_batch_split_schedule", "true"}});
+      condition("ici_expert_parallelism > 1 or not use_batch_split_schedule");
+      // What it keeps for the backward pass does not follow the policy.
+      if (!stated("remat_policy"))
+        condition("remat_policy == 'full' or not use_batch_split_schedule");
+    }
+    add("experts", std::move(entries));
   }
 
   void remat() {
