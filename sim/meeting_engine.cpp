@@ -50,11 +50,11 @@ void MeetingEngine::run(const ActivityGraph& graph, std::span<const Leaf> leaves
     const std::uint32_t device = agenda_.soonest();
     const std::int64_t now = agenda_.time(device);
     if (now == Agenda::never) break;
-    agenda_.set(device, Agenda::never);
     if (begun[device]) {
       advance(device, now);
     } else {
       begun[device] = true;
+      agenda_.set(device, Agenda::never);
       for (std::size_t i = 0; i < activities_; ++i) {
         if (graph.activities[i].predecessors == 0)
           ready_.push_back({device, static_cast<ActivityId>(i)});
@@ -172,6 +172,13 @@ void MeetingEngine::settle(std::int64_t now) {
     at.now = now;
     if (at.running.empty()) {
       agenda_.set(device, Agenda::never);
+      continue;
+    }
+    if (at.running.size() == 1) {  // alone, at full speed
+      at.running.front().speed = 1;
+      const double left = at.running.front().left;
+      agenda_.set(device, now + std::max<std::int64_t>(
+                                    1, static_cast<std::int64_t>(std::ceil(left - 1e-6))));
       continue;
     }
     double soonest = -1;
