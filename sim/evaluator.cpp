@@ -19,10 +19,12 @@ namespace {
 // results stand close together, so that little of it is asked for again.
 //
 // Of templates: shapes that were met. What was found for them goes with them.
-constexpr std::size_t most_shapes = 5'000;
+constexpr std::size_t most_shapes = 12'000;
 // Of times, by groups of blocks and by blocks; and of runs of blocks for the event engine, which
 // keeps the time of every operation.
-constexpr std::size_t most_group_times = 30'000, most_block_times = 50'000, most_block_runs = 4'000;
+constexpr std::size_t most_group_times = 100'000, most_block_times = 50'000,
+                      most_block_runs = 4'000;
+constexpr std::size_t most_peaks = 50'000;
 // Of everything else, which costs most to find again.
 constexpr std::size_t most_results = 100'000;
 // Programs that are laid out: each weighs as much as so many other results.
@@ -139,7 +141,7 @@ class Evaluator::Memory {
       if (!layout->traced) break;
       find_peak(*layout);
       const std::optional<Prefetch> less = less_prefetch(plan, answer.prefetch);
-      if (peak_.temp <= available || !less) break;
+      if (peak_->temp <= available || !less) break;
       answer.prefetch = *less;
     }
     if (!layout->traced) return answer_of(meshsim::evaluate(plan, fidelity_));
@@ -148,13 +150,13 @@ class Evaluator::Memory {
       return answer;
     }
     answer.timed = true;
-    answer.temp = peak_.temp;
+    answer.temp = peak_->temp;
     if (!layout->host.empty()) {
       find_row();
       answer.on_host += amount_of(layout->host, row_);
     }
     answer.verdict = answer.peak() > answer.hbm_usable ? Verdict::does_not_fit : Verdict::fits;
-    for (const auto& [category, bytes] : peak_.categories)
+    for (const auto& [category, bytes] : peak_->categories)
       answer.memory.emplace_back(temp_name(category), bytes);
     add_time(plan, *identity.context, *layout, answer);
     return answer;
@@ -167,7 +169,9 @@ class Evaluator::Memory {
       templates_.clear();
       group_times_.clear();
       times_.clear();
+      peaks_.clear();
     }
+    if (peaks_.size() > most_peaks) peaks_.clear();
     if (group_times_.size() > most_group_times) group_times_.clear();
     if (times_.size() > most_block_times) times_.clear();
     if (runs_.size() > most_block_runs) runs_.clear();
@@ -382,9 +386,15 @@ class Evaluator::Memory {
   }
 
   void find_peak(Layout& layout) {
+    key_.clear().add(layout.id);
+    for (const Numbers* source : sources_) key_.add(source->id);
+    peak_ = peaks_.find(key_);
+    if (peak_ != nullptr) return;
     numbers_at_hand_.clear();
     for (const Numbers* source : sources_) numbers_at_hand_.emplace_back(source->values);
-    layout.memory.peak(numbers_at_hand_, peak_);
+    MemoryPlan::Peak peak;
+    layout.memory.peak(numbers_at_hand_, peak);
+    peak_ = &peaks_.insert(key_, std::move(peak));
   }
 
   BlockForm& block_form(const Block& block, const BlockInputs& inputs) {
@@ -507,6 +517,7 @@ class Evaluator::Memory {
   Memo<BlockForm> block_forms_;
   Memo<std::int64_t> group_ids_;
   Memo<BlockTime> times_;
+  Memo<MemoryPlan::Peak> peaks_;
   Memo<GroupTime> group_times_;
   Memo<BlockRun> runs_;
   CauseNames causes_;
@@ -519,7 +530,7 @@ class Evaluator::Memory {
   NumberRow places_;
   std::vector<std::span<const std::int64_t>> numbers_at_hand_;
   Key key_;
-  MemoryPlan::Peak peak_;
+  const MemoryPlan::Peak* peak_ = nullptr;
   std::vector<Picoseconds> sums_;  // by cause
   FluidEngine engine_;
 };
