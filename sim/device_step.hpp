@@ -6,9 +6,8 @@
 //
 //   work        t_d <- t_d + its price on d
 //   collective  t_d <- max over those that it joins of t, + its price
-//   Parallel    every device runs it from its own t_d; a transfer starts when the last of those
-//   that
-//               it joins is ready for it (sim/meeting_engine.hpp)
+//   Parallel    every device runs it from its own t_d; a transfer starts when the last that it
+//               joins is ready for it (sim/meeting_engine.hpp)
 //
 //   step = max over d of t_d
 //
