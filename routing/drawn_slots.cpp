@@ -109,8 +109,20 @@ std::vector<std::int64_t> rounded_to_sum(std::span<const double> values, std::in
     remainders.emplace_back(value - std::floor(value), i);
     missing -= rounded.back();
   }
-  std::stable_sort(remainders.begin(), remainders.end(),
-                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  const auto larger = [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  };
+  const auto fits = [&](const auto& one) { return rounded[one.second] < most; };
+  if (missing >= 0 && missing < static_cast<std::int64_t>(remainders.size())) {
+    // The usual case: one more for each of the largest remainders, in whatever order.
+    const auto end = remainders.begin() + missing;
+    std::nth_element(remainders.begin(), end, remainders.end(), larger);
+    if (std::all_of(remainders.begin(), end, fits)) {
+      for (auto one = remainders.begin(); one != end; ++one) ++rounded[one->second];
+      return rounded;
+    }
+  }
+  std::sort(remainders.begin(), remainders.end(), larger);
   // Where bounds have cut a lot, more than once around; too much is taken from the end.
   for (std::size_t i = 0; missing > 0; i = (i + 1) % remainders.size()) {
     std::int64_t& value = rounded[remainders[i].second];

@@ -1,10 +1,12 @@
 // Loads of a routing scenario: what they must conserve, and what the statistics say.
 #include "routing/layer_loads.hpp"
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <numeric>
+#include <random>
 
 #include "routing/all_to_all.hpp"
 #include "routing/grouped_tiles.hpp"
@@ -72,6 +74,50 @@ TEST_CASE("rounding keeps the sum within the bounds") {
   CHECK(rounded_to_sum(std::vector<double>{7, -2, 0.5}, 6, 4) ==
         std::vector<std::int64_t>{4, 1, 1});
   CHECK(rounded_to_sum(std::vector<double>{3, 3, 3}, 5, 4) == std::vector<std::int64_t>{2, 2, 1});
+}
+
+namespace {
+
+// By hand: round after round, one more for each by falling remainder, the first of equal ones
+// first.
+std::vector<std::int64_t> handed_out(const std::vector<double>& values, std::int64_t sum,
+                                     std::int64_t most) {
+  std::vector<std::int64_t> counts;
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (const double value : values) counts.push_back(static_cast<std::int64_t>(value));
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return values[a] - std::floor(values[a]) > values[b] - std::floor(values[b]);
+  });
+  std::int64_t missing = sum - std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  while (missing > 0) {
+    for (const std::size_t i : order) {
+      if (missing == 0 || counts[i] == most) continue;
+      ++counts[i];
+      --missing;
+    }
+  }
+  return counts;
+}
+
+}  // namespace
+
+TEST_CASE("rounding hands out what is missing by the largest remainders") {
+  std::mt19937 random(5);
+  for (int i = 0; i < 500; ++i) {
+    // Quarters, so that remainders are often equal; sums up to what the bound leaves room for.
+    const std::int64_t most = 1 + static_cast<std::int64_t>(random() % 4);
+    std::vector<double> values(1 + random() % 20);
+    std::int64_t whole = 0;
+    for (double& value : values) {
+      value = static_cast<double>(random() % static_cast<unsigned>(4 * most + 1)) / 4;
+      whole += static_cast<std::int64_t>(value);
+    }
+    const std::int64_t room = most * static_cast<std::int64_t>(values.size()) - whole;
+    const std::int64_t sum =
+        whole + static_cast<std::int64_t>(random() % static_cast<unsigned>(room + 1));
+    CHECK(rounded_to_sum(values, sum, most) == handed_out(values, sum, most));
+  }
 }
 
 // Means over 6 repetitions of max / mean with E = 256, k = 8 and 16,384 tokens, from an independent
