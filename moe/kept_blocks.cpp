@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <ranges>
 
 namespace meshsim {
 namespace {
@@ -28,7 +29,7 @@ void release(void* block, std::size_t size) noexcept {
 }  // namespace
 
 std::size_t KeptBlocks::class_of(std::size_t bytes) {
-  const std::size_t step = std::bit_floor(bytes) / 8;
+  const std::size_t step = std::bit_floor(std::max(bytes, least)) / 8;
   return (bytes + step - 1) / step * step;
 }
 
@@ -75,12 +76,13 @@ void KeptBlocks::give_back(void* block, std::size_t bytes) noexcept {
 }
 
 void KeptBlocks::shrink() {
-  for (auto each = blocks_.rbegin(); each != blocks_.rend(); ++each)
-    while (live_ + kept_ > most_ && !each->second.empty()) {
-      release(each->second.back(), each->first);
-      each->second.pop_back();
-      kept_ -= each->first;
+  for (auto& [size, blocks] : blocks_ | std::views::reverse) {
+    while (live_ + kept_ > most_ && !blocks.empty()) {
+      release(blocks.back(), size);
+      blocks.pop_back();
+      kept_ -= size;
     }
+  }
 }
 
 }  // namespace meshsim

@@ -164,7 +164,10 @@ void MeetingEngine::advance(std::uint32_t device, std::int64_t now) {
 
 // Starts what is ready at `now`, and what that makes ready, and finds the speeds from here on.
 void MeetingEngine::settle(std::int64_t now) {
-  for (std::size_t i = 0; i < ready_.size(); ++i) ready(ready_[i].device, ready_[i].id, now);
+  for (std::size_t next = 0; next < ready_.size();) {  // which grows meanwhile
+    const auto one = ready_[next++];
+    ready(one.device, one.id, now);
+  }
   ready_.clear();
   for (const std::uint32_t device : changed_) {
     Device& at = devices_[device];
