@@ -33,7 +33,7 @@ struct StepTemplates {
   const LayerTemplate& head() const { return *slots[TemplateSlot::head]; }
   const LayerTemplate& mtp() const { return *slots[TemplateSlot::mtp]; }
   const LayerTemplate& kind(int k) const {
-    return *slots[static_cast<std::size_t>(TemplateSlot::first_kind + k)];
+    return *slots[std::size_t{TemplateSlot::first_kind} + static_cast<std::size_t>(k)];
   }
 };
 

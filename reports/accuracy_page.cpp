@@ -95,9 +95,8 @@ std::string scatter(const Validation& all) {
     line[reach] = '|';
     const auto at = static_cast<int>(std::lround(100 * *error));
     const bool beyond = std::abs(at) > reach;
-    line[static_cast<std::size_t>(std::clamp(at, -reach, reach) + reach)] = !beyond  ? '*'
-                                                                            : at < 0 ? '<'
-                                                                                     : '>';
+    const int column = std::clamp(at, -reach, reach) + reach;
+    line[static_cast<std::size_t>(column)] = !beyond ? '*' : at < 0 ? '<' : '>';
     text += fmt::format("{:<10}{}\n", row.id, line);
   }
   return text + "```\n\n";
