@@ -16,8 +16,8 @@
 // and residuals are not overlapped. The backward pass is the same in reverse: gradients of the sums
 // are gathered, those of the tokens reduced.
 //
-//   core       A0'             | A1', choices 0' | C0', choices 1', sort 0' | C1', add up 0', sort
-//   1' beside it  U1' AG          | R0' RS          | R1' RS                   | U0' AG
+//   core       A0'    | A1', choices 0' | C0', choices 1', sort 0' | C1', add up 0', sort 1'
+//   beside it  U1' AG | R0' RS          | R1' RS                   | U0' AG
 //              of the layer before
 //
 // Weights are gathered one layer ahead, explicitly, and their gradients reduced one layer after,

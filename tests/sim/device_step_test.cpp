@@ -1,13 +1,12 @@
 // Steps of devices that run at their own speeds and meet in collectives.
 #include <catch2/catch.hpp>
-#include <memory>
 
 #include "cost_models/machine.hpp"
-#include "program/expert_loads.hpp"
 #include "sim/device_step.hpp"
 #include "sim/event_engine.hpp"
 #include "tests/program/jobs.hpp"
 #include "tests/sim/toy_programs.hpp"
+#include "tests/sim/toy_routing.hpp"
 
 using namespace meshsim;
 using namespace meshsim::testing;
@@ -22,37 +21,6 @@ Machine two_ranks_machine() {
   Machine machine = links_only({ring(0, 4)});
   machine.mesh_axes.push_back({"expert", {line(1, 2)}});
   return machine;
-}
-
-// Of both ranks `mine` slots go to expert 0, on rank 0, and `theirs` to expert 1.
-CountMatrix slots_of(std::int64_t mine, std::int64_t theirs) {
-  CountMatrix slots(2, 2);
-  slots.counts = {mine, theirs, mine, theirs};
-  return slots;
-}
-
-std::shared_ptr<ExpertLoads> device_loads_of(const std::vector<CountMatrix>& layers) {
-  auto loads = std::make_shared<ExpertLoads>();
-  for (const CountMatrix& slots : layers) {
-    loads->hashed.push_back(false);
-    loads->layer.push_back(loads->layer.size());
-    loads->exchanges.push_back({false, exchange_load(slots, -1, Cut::by_source)});
-  }
-  return loads;
-}
-
-// 128 routed rows in the mean, in tiles of 8: a tile time for every 8 rows.
-ProgramNode experts(std::int32_t exchange) {
-  Compute compute;
-  compute.kind = OpKind::grouped_matmul;
-  compute.matmuls = {{1, 128, 128, 128}};
-  compute.tile = {8, 128, 128};
-  compute.model_flops = FlopCount(16 * tile_time);
-  Leaf leaf;
-  leaf.name = "gmm";
-  leaf.work = compute;
-  leaf.routed = {exchange, 128, Bytes(0), true};
-  return leaf_node(std::move(leaf));
 }
 
 // Joins both ranks: one hop, and the half of `bytes` over the link between them.
@@ -73,9 +41,10 @@ DeviceStep of_ranks(const StepProgram& program, const Machine& machine) {
 
 TEST_CASE("between two meetings the slowest device counts", "[sim][devices]") {
   // Rank 0 has 192 rows of layer 0 and 64 of layer 1, rank 1 the other way round: 24 tiles and 8.
-  const std::vector<CountMatrix> layers{slots_of(96, 32), slots_of(32, 96)};
-  StepProgram program = program_of(sequence({experts(0), meeting(), experts(1), meeting()}));
-  program.loads = device_loads_of(layers);
+  const std::vector<CountMatrix> layers{two_ranks(96, 32), two_ranks(32, 96)};
+  StepProgram program =
+      program_of(sequence({routed_work(0), meeting(), routed_work(1), meeting()}));
+  program.loads = loads_of(layers);
   const Machine machine = two_ranks_machine();
   const DeviceStep met = of_ranks(program, machine);
   CHECK(met.total == Picoseconds(2 * (24 * one_tile + hop)));
@@ -86,7 +55,7 @@ TEST_CASE("between two meetings the slowest device counts", "[sim][devices]") {
     CHECK(device.waited == Picoseconds(16 * one_tile));  // rank 1 for layer 0, rank 0 for layer 1
   }
   // Nobody is met in between: either rank is through after its own 32 tiles.
-  program.root = sequence({experts(0), experts(1), meeting()});
+  program.root = sequence({routed_work(0), routed_work(1), meeting()});
   const DeviceStep unmet = of_ranks(program, machine);
   CHECK(unmet.total == Picoseconds(32 * one_tile + hop));
   CHECK(unmet.classes[0].waited == Picoseconds(0));
@@ -94,15 +63,15 @@ TEST_CASE("between two meetings the slowest device counts", "[sim][devices]") {
 
 TEST_CASE("a transfer waits for those it joins and for nobody else", "[sim][devices]") {
   const Machine machine = two_ranks_machine();
-  StepProgram program = program_of(sequence({experts(0), gather(8'000)}));
-  program.loads = device_loads_of({slots_of(96, 32)});
+  StepProgram program = program_of(sequence({routed_work(0), gather(8'000)}));
+  program.loads = loads_of({two_ranks(96, 32)});
   // Over fsdp: 3000 ps and two hops, each rank with devices like itself.
   const DeviceStep apart = of_ranks(program, machine);
   CHECK(apart.classes[0].end == Picoseconds(24 * one_tile + 3000 + 2 * hop));
   CHECK(apart.classes[1].end == Picoseconds(8 * one_tile + 3000 + 2 * hop));
 
   // Beside a tile of work: rank 1 works from 8 t, its transfer starts with that of rank 0 at 24 t.
-  program.root = sequence({experts(0), parallel(work(1, 0), {meeting(8'000)})});
+  program.root = sequence({routed_work(0), parallel(work(1, 0), {meeting(8'000)})});
   const DeviceStep beside = of_ranks(program, machine);
   CHECK(beside.classes[0].end == Picoseconds(25 * one_tile));
   CHECK(beside.classes[1].end == Picoseconds(24 * one_tile + 4000 + hop));
@@ -110,16 +79,16 @@ TEST_CASE("a transfer waits for those it joins and for nobody else", "[sim][devi
   CHECK(beside.classes[0].waited == Picoseconds(0));
 
   // The routed work inside a Parallel, and a transfer after it that the other branch hands on.
-  program.root = sequence({parallel(experts(0), {gather(8'000)}), meeting()});
+  program.root = sequence({parallel(routed_work(0), {gather(8'000)}), meeting()});
   CHECK(of_ranks(program, machine).total == Picoseconds(24 * one_tile + hop));
 }
 
 TEST_CASE("groups with loads of their own wait where they meet", "[sim][devices]") {
   const Machine machine = two_ranks_machine();
   const DeviceGrid grid({{"fsdp", 2}, {"expert", 2}});
-  StepProgram program = program_of(sequence({experts(0), gather(8'000)}));
-  program.loads = device_loads_of({slots_of(96, 32)});
-  GroupLoads loads({program.loads, device_loads_of({slots_of(64, 64)})}, grid, machine);
+  StepProgram program = program_of(sequence({routed_work(0), gather(8'000)}));
+  program.loads = loads_of({two_ranks(96, 32)});
+  GroupLoads loads({program.loads, loads_of({two_ranks(64, 64)})}, grid, machine);
   const DeviceStep step = simulate_devices(program, machine, grid, loads);
   // Tiles: 24 and 8 in group 0, 16 and 16 in group 1; the gather joins ranks of one number.
   const std::int64_t gathered = 3000 + 2 * hop;
@@ -200,12 +169,12 @@ TEST_CASE("of interleaved groups a link carries what all of them send", "[sim][d
   dispatch.routed = {0, 128, Bytes(128'000), true};
   StepProgram program = program_of(leaf_node(dispatch));
   const auto price_of = [&](const CountMatrix& first, const CountMatrix& second) {
-    GroupLoads loads({device_loads_of({first}), device_loads_of({second})}, grid, machine);
+    GroupLoads loads({loads_of({first}), loads_of({second})}, grid, machine);
     return loads.price(program.root.leaf, 0, 0).duration.value();
   };
-  const std::int64_t balanced = price_of(slots_of(64, 64), slots_of(64, 64));
-  const std::int64_t alike = price_of(slots_of(96, 32), slots_of(96, 32));
-  const std::int64_t opposite = price_of(slots_of(96, 32), slots_of(32, 96));
+  const std::int64_t balanced = price_of(two_ranks(64, 64), two_ranks(64, 64));
+  const std::int64_t alike = price_of(two_ranks(96, 32), two_ranks(96, 32));
+  const std::int64_t opposite = price_of(two_ranks(96, 32), two_ranks(32, 96));
   const double latency = 2 * static_cast<double>(hop);  // over two links
   const auto sending = [&](std::int64_t time) { return static_cast<double>(time) - latency; };
   // 96 slots against 64 on the busiest way; 96 + 32 against 64 + 64.
