@@ -23,8 +23,10 @@ void add_plan_command(CLI::App& app, const char* name, const char* description,
   auto fidelity = add_fidelity_option(*command);
   auto strict = std::make_shared<bool>(false);
   if (verdict_is_exit_code) {
-    command->add_flag("--strict-margin", *strict,
-                      "exit code 4 if the limit lies within the error of the predicted peak");
+    command->add_flag(
+        "--strict-margin", *strict,
+        "exit code 4 if the limit lies within the error of the predicted peak, or the peak "
+        "exceeds it by no more than XLA has been seen to compile");
   }
   command->callback([=, &result] {
     const PlanRequest request = plan_options->request();

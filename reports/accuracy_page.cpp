@@ -121,8 +121,8 @@ std::string memory(const Validation& all) {
   text += "\n| memory | rows | mean error | median | bias | worst |\n|---|---|---|---|---|---|\n" +
           statistics_row("arguments", all.arguments) +
           statistics_row("arguments + output + temp - alias", all.total);
-  return text +
-         fmt::format("\nOut of memory or not: {} of {} right.\n\n", all.oom_right, all.oom_rows);
+  return text + fmt::format("\nOut of memory or not: {} of {} right, {} inconclusive.\n\n",
+                            all.oom_right, all.oom_rows, all.oom_inconclusive);
 }
 
 std::string constants(const Calibration& calibration) {

@@ -224,6 +224,8 @@ std::string verdict(const Evaluation& evaluation) {
     if (const auto probability = evaluation.fits_probability())
       text += fmt::format("; it fits with a probability of {:.0f} %", 100 * *probability);
     text += "\n";
+    if (evaluation.within_margin() && evaluation.verdict() != Verdict::inconclusive)
+      text += "  the limit lies within the error: --strict-margin calls this inconclusive\n";
   }
   return text;
 }

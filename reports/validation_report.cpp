@@ -172,6 +172,7 @@ Json validation_json(const Validation& validation) {
   summary["total"] = statistics_json(validation.total);
   summary["oom_rows"] = validation.oom_rows;
   summary["oom_right"] = validation.oom_right;
+  summary["oom_inconclusive"] = validation.oom_inconclusive;
   summary["coverage"] = {
       {"nominal_ratio", interval_coverage},
       {"step_time", coverage_json(validation.step_time_inside)},
@@ -212,8 +213,8 @@ std::string validation_table(const Validation& validation) {
   }
   text += "\nmemory\n" + statistics_line("arguments", validation.arguments) +
           statistics_line("arguments + output + temp - alias", validation.total);
-  text += fmt::format("out of memory or not: {} of {} right\n", validation.oom_right,
-                      validation.oom_rows);
+  text += fmt::format("out of memory or not: {} of {} right, {} inconclusive\n",
+                      validation.oom_right, validation.oom_rows, validation.oom_inconclusive);
   text +=
       fmt::format("\n{:<46}{:>5}{:>11}\n", "measured within the 80 % interval", "rows", "share");
   text +=

@@ -184,7 +184,8 @@ std::optional<double> Evaluation::fits_probability() const {
 
 bool Evaluation::within_margin() const {
   const std::optional<PredictionInterval> band = peak_interval();
-  return band && band->contains(static_cast<double>(hbm_usable().value()));
+  const auto usable = static_cast<double>(hbm_usable().value());
+  return band && usable <= band->high && band->low <= usable * compiled_beyond;
 }
 
 Verdict Evaluation::verdict() const {

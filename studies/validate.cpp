@@ -197,7 +197,11 @@ void summarise(Validation& all) {
   for (const ValidationRow& row : all.rows) {
     if (!row.oom_measured || !row.oom_predicted) continue;
     ++all.oom_rows;
-    all.oom_right += *row.oom_measured == *row.oom_predicted ? 1 : 0;
+    if (*row.oom_measured == *row.oom_predicted) {
+      ++all.oom_right;
+    } else if (row.status == RowStatus::inconclusive) {
+      ++all.oom_inconclusive;
+    }
   }
 }
 
