@@ -9,13 +9,15 @@
 namespace meshsim {
 namespace {
 
-// Weights that travel together: over the same mesh axes, in as many stages.
+// Weights that travel together: over the same mesh axes, in as many stages, and before that to
+// other experts' devices, or not.
 struct Route {
   std::vector<std::string> axes;
   std::int64_t second_stage = 1;
+  std::vector<std::string> pass_axes = {};
   auto operator<=>(const Route&) const = default;
-  Route first() const { return {{axes.front()}, 1}; }
-  Route second() const { return {{axes.begin() + 1, axes.end()}, 1}; }
+  Route first() const { return {{axes.front()}}; }
+  Route second() const { return {{axes.begin() + 1, axes.end()}}; }
 };
 
 // The ids of `which` by how they are gathered; ids that are not are left out.
@@ -25,7 +27,18 @@ std::map<Route, std::vector<std::size_t>> by_gather(const LayerTemplate& layer,
   for (const std::size_t id : which) {
     const Weight& weight = layer.weights[id];
     if (!weight.gather_axes.empty())
-      groups[{weight.gather_axes, weight.second_stage}].push_back(id);
+      groups[{weight.gather_axes, weight.second_stage, weight.pass_axes}].push_back(id);
+  }
+  return groups;
+}
+
+// Those that rest whole on every expert shard, by how they get there.
+std::map<Route, std::vector<std::size_t>> by_copies(const LayerTemplate& layer,
+                                                    const std::vector<std::size_t>& which) {
+  std::map<Route, std::vector<std::size_t>> groups;
+  for (const std::size_t id : which) {
+    const Weight& weight = layer.weights[id];
+    if (weight.expert_copies > 1) groups[{{}, 1, weight.pass_axes}].push_back(id);
   }
   return groups;
 }
@@ -123,14 +136,25 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
     std::vector<BufferId> reads;
     WorkSource source =
         source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
+    if (!route.pass_axes.empty()) {
+      Collective passed{CollectiveKind::all_to_all, route.pass_axes,
+                        layer.weights[ids.front()].pass_group,
+                        Bytes(work.payload.value() / work.group)};
+      reads = {buffer(layer.layer_kind + " pieces of experts", "gathered_weights", passed.payload)};
+      Leaf leaf = collective_leaf(layer, "pass_weights_on", pass, std::move(passed));
+      leaf.writes = reads;
+      nodes.push_back(leaf_node(std::move(leaf)));
+    }
     if (route.second_stage > 1) {
       source = {};  // its group is no number of the template
       Collective first = work;
       first.mesh_axes = route.first().axes;
       first.group = work.group / route.second_stage;
       first.payload = Bytes(work.payload.value() / route.second_stage);
+      std::vector<BufferId> pieces = std::exchange(reads, {});
       reads = {buffer(layer.layer_kind + " first stage", "gathered_weights", first.payload)};
       Leaf leaf = collective_leaf(layer, "gather_weights_first", pass, std::move(first));
+      leaf.reads = std::move(pieces);
       leaf.writes = reads;
       nodes.push_back(leaf_node(std::move(leaf)));
       work.mesh_axes = route.second().axes;
@@ -197,6 +221,18 @@ std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,
          payload.bytes()},
         source_of(payload, of.weight_number(ids.front(), WeightNumber::reduce_group)), read(ids),
         store);
+  }
+  // Every expert shard rests with the gradients of all of its FSDP shard's experts.
+  for (const auto& [route, ids] : by_copies(layer, which)) {
+    const Weight& first = layer.weights[ids.front()];
+    const Bytes piece = sum(ids, WeightNumber::scattered_gradient).bytes();
+    if (!route.pass_axes.empty())
+      add("pass_gradients_on",
+          {CollectiveKind::all_to_all, route.pass_axes, first.pass_group, piece}, {}, {store},
+          store);
+    add("gather_gradients_of_experts",
+        {CollectiveKind::all_gather, {"expert"}, first.expert_copies, piece * first.expert_copies},
+        {}, {store}, store);
   }
   return nodes;
 }

@@ -141,6 +141,10 @@ std::vector<std::string> expert_assumptions(const Plan& plan) {
   const bool sparse = config.boolean("sparse_matmul");
   const bool spread = plan.mesh.size("expert") > 1;
   const bool ring = spread && config.boolean("use_ring_of_experts");
+  if (spread && plan.expert_axes == ExpertAxes::fsdp_2d && !experts_are_gathered(plan))
+    all.emplace_back(
+        "two-dimensional FSDP: kernels rest alike on every expert shard; each passes its part of "
+        "them on to the devices of those experts, which gather them; XLA may gather more");
   if (sparse && spread && config.integer("num_moe_emb_chunks") > 1)
     all.emplace_back(
         "embedding chunks: the logits are gathered and sorted once, as XLA does where it finds "

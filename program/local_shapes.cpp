@@ -81,6 +81,16 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
     weight.second_stage =
         shards(plan.mesh, Axes(weight.gather_axes.begin() + 1, weight.gather_axes.end()));
   }
+  if (plan.expert_axes == ExpertAxes::fsdp_2d && tensor.role == TensorRole::expert_kernel &&
+      !experts_are_gathered(plan)) {
+    weight.expert_copies = plan.mesh.size("expert");
+    weight.elements /= weight.expert_copies;
+    resting.emplace_back("expert");  // whose devices have the gradients of different experts
+    if (weight.expert_copies > 1 && !sharding[0].empty()) {
+      weight.pass_axes = joined(sharding[0], {"expert"});
+      weight.pass_group = shards(plan.mesh, weight.pass_axes);
+    }
+  }
   weight.reduce_axes = without(joined(joined(axes.batch, axes.length), axes.within), resting);
   weight.gather_group = shards(plan.mesh, weight.gather_axes);
   weight.reduce_group = shards(plan.mesh, weight.reduce_axes);

@@ -51,6 +51,13 @@ struct Weight {
   std::vector<std::string> gather_axes;  // all-gather before use, reduce-scatter of the gradient
   std::int64_t gather_group = 1;
   std::int64_t second_stage = 1;  // of a gather in two stages, fsdp first: devices of the others
+  // P, where kernels of experts rest by FSDP, alike on each of P expert shards, and are used by
+  // expert, E / P of them on each (two-dimensional FSDP). A device takes a Pth of its shard, passes
+  // it on to where its experts are used and gathers those over FSDP; gradients go the way back and
+  // are gathered over the expert axis. `pass_axes`: where experts lie at rest and in use.
+  std::int64_t expert_copies = 1;
+  std::vector<std::string> pass_axes;
+  std::int64_t pass_group = 1;
   std::vector<std::string>
       reduce_axes;  // all-reduce of the gradient: axes of activations that do not shard it
   std::int64_t reduce_group = 1;

@@ -430,8 +430,6 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   }
   if (config.integer("num_moe_emb_chunks") > 1 && config.integer("num_moe_token_chunks") > 1)
     return "experts in chunks of the tokens and of the embedding at once";
-  if (plan.expert_axes == ExpertAxes::fsdp_2d && plan.mesh.size("expert") > 1)
-    return "two-dimensional sharding of experts with expert parallelism";
   if (local_batch(plan).tokens() % config.integer("num_vocab_tiling") != 0)
     return "vocabulary tiling that splits a device's tokens unevenly";
   return {};

@@ -76,7 +76,8 @@ void Lowering::sum_pipelined_gradients(std::size_t r, std::vector<ProgramNode>& 
     sum.kind = CollectiveKind::all_reduce;
     sum.mesh_axes = weight.reduce_axes;
     sum.group = weight.reduce_group;
-    sum.payload += Bytes(weight.local_gradient.value() / weight.gather_group);
+    sum.payload +=
+        Bytes(weight.local_gradient.value() / weight.gather_group) * weight.expert_copies;
   }
   for (const BufferId store : stored_[r].gradients) {
     std::vector<ProgramNode> once;

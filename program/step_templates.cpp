@@ -171,8 +171,9 @@ std::string template_form(const LayerTemplate& layer) {
         .add(weight.trainable ? 1 : 0)
         .add(weight.gradient ? 1 : 0)
         .add(weight.relaid ? 1 : 0)
-        .add(weight.second_stage > 1 ? 1 : 0);
-    form.list(weight.gather_axes).list(weight.reduce_axes);
+        .add(weight.second_stage > 1 ? 1 : 0)
+        .add(weight.expert_copies > 1 ? 1 : 0);
+    form.list(weight.gather_axes).list(weight.reduce_axes).list(weight.pass_axes);
   }
   for (const Stage& stage : layer.stages) {
     form.add(stage.name);

@@ -37,6 +37,7 @@ const std::vector<Way>& ways() {
       {"every expert here", {"ici_expert_parallelism=1"}},
       {"experts on fsdp", {"ici_expert_parallelism=1", "shard_exp_on_fsdp=true"}},
       {"ragged all-to-all", {}},
+      {"two-dimensional FSDP", {"use_2d_fsdp_sharding=true", "ici_fsdp_transpose_parallelism=4"}},
       {"ragged all-to-all in buffers", {"ragged_buffer_factor=1.5", "use_ragged_sort=true"}},
       {"ring", ring},
       {"token chunks", ring_and({"num_moe_token_chunks=4"})},
