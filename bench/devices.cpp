@@ -5,6 +5,7 @@
 
 #include <ctime>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cost_models/machine.hpp"
@@ -60,7 +61,7 @@ void show_ranks(const char* name, const Plan& plan) {
   const double start = now();
   int steps = 0;
   for (; now() - start < 1; ++steps) {
-    RankLoads loads(program.loads.get(), machine);
+    RankLoads loads(program.loads.get(), grid.classes(), machine);
     simulate_devices(program, machine, grid, loads);
   }
   fmt::print("{:<44} {:>8} {:>10} {:>11.1f} ms\n", name, grid.classes(), "",
@@ -90,13 +91,18 @@ void show_chips(const std::string& slice, std::int64_t data, std::int64_t fsdp,
 
 }  // namespace
 
-int main() {
+// Of all rows, or of those on the slice named.
+int main(int argc, char** argv) {
+  const std::string only = argc > 1 ? argv[1] : "";
   fmt::print("{:<44} {:>8} {:>10} {:>13} {:>13} {:>13} {:>12}\n", "a step of", "classes", "drawn",
              "simulated", "per class", "peak", "step");
-  show_ranks("v5p-512: EP 256, its ranks", flash("v5p-512", 1, 1, 256));
-  show_chips("v5p-512", 1, 4, 64);
-  show_chips("v5p-1024", 2, 4, 64);
-  show_chips("v5p-2048", 4, 4, 64);
-  show_chips("v5p-4096", 8, 4, 64);
-  show_chips("v5p-17920", 35, 4, 64);
+  if (only.empty() || only == "v5p-512")
+    show_ranks("v5p-512: EP 256, its ranks", flash("v5p-512", 1, 1, 256));
+  for (const auto& [slice, data] : {std::pair{"v5p-512", 1},
+                                    {"v5p-1024", 2},
+                                    {"v5p-2048", 4},
+                                    {"v5p-4096", 8},
+                                    {"v5p-17920", 35}}) {
+    if (only.empty() || only == slice) show_chips(slice, data, 4, 64);
+  }
 }

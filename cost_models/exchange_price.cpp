@@ -10,14 +10,14 @@ namespace {
 // Slots between the members of one ring or line, [n, n].
 class Row {
  public:
-  Row(std::int64_t members, const double* flows)
+  Row(std::int64_t members, const std::int64_t* flows)
       : n_(members), flows_(flows), up_(static_cast<std::size_t>(n_)), down_(up_) {}
 
   // Slots on its busiest link; link i is between i and i + 1.
   double busiest(bool wraparound) {
     for (std::int64_t from = 0; from < n_; ++from) {
       for (std::int64_t to = 0; to < n_; ++to) {
-        const double slots = flows_[from * n_ + to];
+        const auto slots = static_cast<double>(flows_[from * n_ + to]);
         if (from == to || slots == 0) continue;
         const std::int64_t above = to > from ? to - from : to - from + n_;
         if (!wraparound) {
@@ -45,29 +45,36 @@ class Row {
   }
 
   std::int64_t n_;
-  const double* flows_;
+  const std::int64_t* flows_;
   std::vector<double> up_, down_;
 };
 
 // The rows of part d: where the coordinates before d are the receiver's already and those after it
-// still the sender's. A flow's place is the sum of one that depends on its sender and one that
-// depends on its receiver.
+// still the sender's. Receivers that differ only in coordinates after d have one place in a row.
 class Rows {
  public:
   Rows(std::span<const PhysicalPart> parts, std::size_t d, std::int64_t ranks)
       : members_(parts[d].part), flows_(static_cast<std::size_t>(ranks * members_)) {
-    std::int64_t inner = 1;
-    for (std::size_t i = d + 1; i < parts.size(); ++i) inner *= parts[i].part;
-    for (std::int64_t rank = 0; rank < ranks; ++rank) {
-      const std::int64_t member = rank / inner % members_;
-      const std::int64_t outer = rank / (inner * members_);
-      from_.push_back(static_cast<std::size_t>((rank % inner * members_ + member) * members_));
-      to_.push_back(static_cast<std::size_t>(outer * inner * members_ * members_ + member));
-    }
+    for (std::size_t i = d + 1; i < parts.size(); ++i) inner_ *= parts[i].part;
   }
 
-  void add(std::size_t from, std::size_t to, double slots) {
-    flows_[from_[from] + to_[to]] += slots;
+  // What rank `from` sends; `slots` by the receiver's coordinates up to d, which become sums over
+  // the coordinate d.
+  void add(std::int64_t from, std::vector<std::int64_t>& slots) {
+    const std::int64_t sender = from % (inner_ * members_);
+    const std::int64_t place = (sender % inner_ * members_ + sender / inner_) * members_;
+    const std::int64_t outer = std::ssize(slots) / members_;
+    for (std::int64_t o = 0; o < outer; ++o) {
+      const std::int64_t* sent = slots.data() + o * members_;
+      std::int64_t* row = flows_.data() + o * inner_ * members_ * members_ + place;
+      std::int64_t sum = 0;
+      for (std::int64_t member = 0; member < members_; ++member) {
+        row[member] += sent[member];
+        sum += sent[member];
+      }
+      slots[static_cast<std::size_t>(o)] = sum;
+    }
+    slots.resize(static_cast<std::size_t>(outer));
   }
 
   double busiest(bool wraparound) const {
@@ -79,17 +86,17 @@ class Rows {
   }
 
  private:
-  std::int64_t members_;
-  std::vector<std::size_t> from_, to_;  // by rank
-  std::vector<double> flows_;           // row by row
+  std::int64_t members_, inner_ = 1;
+  std::vector<std::int64_t> flows_;  // row by row
 };
 
-double over_mean(const std::vector<double>& leaving, const std::vector<double>& entering) {
-  const double sum = std::accumulate(leaving.begin(), leaving.end(), 0.0);
+double over_mean(const std::vector<std::int64_t>& leaving,
+                 const std::vector<std::int64_t>& entering) {
+  const std::int64_t sum = std::accumulate(leaving.begin(), leaving.end(), std::int64_t{0});
   if (sum == 0) return 0;
-  const double most = std::max(*std::max_element(leaving.begin(), leaving.end()),
-                               *std::max_element(entering.begin(), entering.end()));
-  return most * static_cast<double>(leaving.size()) / sum;
+  const std::int64_t most = std::max(*std::max_element(leaving.begin(), leaving.end()),
+                                     *std::max_element(entering.begin(), entering.end()));
+  return static_cast<double>(most) * static_cast<double>(leaving.size()) / static_cast<double>(sum);
 }
 
 // Of the busiest axis.
@@ -108,29 +115,30 @@ ExchangeTraffic exchange_traffic(const CountMatrix& sent, std::span<const Physic
   if (places != in_slice) throw std::logic_error("ranks that are not places of the mesh");
   const auto count = static_cast<std::size_t>(ranks);
   const auto each = static_cast<std::size_t>(in_slice);
-  std::vector<double> ends(count), leaving(count), entering(count);
+  std::vector<std::int64_t> ends(count), leaving(count), entering(count), inside;
   std::vector<Rows> rows;
   for (std::size_t d = 0; d < parts.size(); ++d) rows.emplace_back(parts, d, in_slice);
   for (std::size_t from = 0; from < count; ++from) {
     const std::span<const std::int64_t> slots_to = sent.row(static_cast<std::int64_t>(from));
+    for (std::size_t to = 0; to < count; ++to) ends[to] += slots_to[to];
+    const std::int64_t all = std::accumulate(slots_to.begin(), slots_to.end(), std::int64_t{0});
+    ends[from] += all - 2 * slots_to[from];
     const std::size_t slice = from / each;
-    for (std::size_t to = 0; to < count; ++to) {
-      if (from == to) continue;
-      const auto slots = static_cast<double>(slots_to[to]);
-      ends[from] += slots;
-      ends[to] += slots;
-      if (to >= slice * each && to < (slice + 1) * each) {
-        for (Rows& row : rows) row.add(from - slice * each, to - slice * each, slots);
-      } else {
-        leaving[from] += slots;
-        entering[to] += slots;
-      }
+    const auto own = slots_to.subspan(slice * each, each);
+    inside.assign(own.begin(), own.end());
+    if (slices > 1) {
+      leaving[from] = all - std::accumulate(own.begin(), own.end(), std::int64_t{0});
+      for (std::size_t to = 0; to < count; ++to)
+        if (to / each != slice) entering[to] += slots_to[to];
     }
+    // What a rank keeps stays where it is in every row.
+    for (std::size_t d = parts.size(); d-- > 0;)
+      rows[d].add(static_cast<std::int64_t>(from - slice * each), inside);
   }
   ExchangeTraffic traffic;
   for (std::size_t d = 0; d < parts.size(); ++d)
     traffic.links.push_back(rows[d].busiest(parts[d].wraparound));
-  traffic.ends = *std::max_element(ends.begin(), ends.end());
+  traffic.ends = static_cast<double>(*std::max_element(ends.begin(), ends.end()));
   traffic.outside = over_mean(leaving, entering);
   return traffic;
 }

@@ -6,22 +6,6 @@
 namespace meshsim {
 namespace {
 
-// `work` on `rows` rows of so many experts instead of those of balanced routing.
-Compute loaded(const Compute& work, const Routed& routed, std::int64_t rows, std::int64_t experts) {
-  Compute own = work;
-  const double share = static_cast<double>(rows) / static_cast<double>(routed.rows);
-  const auto scaled = [&](Bytes bytes) {
-    return Bytes(std::llround(static_cast<double>(bytes.value()) * share));
-  };
-  own.hbm_bytes = work.hbm_bytes - routed.bytes + scaled(routed.bytes);
-  own.gathered = scaled(work.gathered);
-  own.scatter_added = scaled(work.scatter_added);
-  own.model_flops = FlopCount(std::llround(static_cast<double>(work.model_flops.value()) * share));
-  for (Matmul& product : own.matmuls) product.m = rows;
-  own.groups = std::min(work.groups, experts);
-  return own;
-}
-
 // What of `price` balanced routing would spare.
 Price with_imbalance(Price price, const Price& balanced) {
   if (price.duration <= balanced.duration) return price;
@@ -32,6 +16,21 @@ Price with_imbalance(Price price, const Price& balanced) {
 }
 
 }  // namespace
+
+Price LoadedPrice::operator()(std::int64_t rows, std::int64_t experts) {
+  const double share = static_cast<double>(rows) / static_cast<double>(routed_.rows);
+  const auto scaled = [&](Bytes bytes) {
+    return Bytes(std::llround(static_cast<double>(bytes.value()) * share));
+  };
+  own_.hbm_bytes = work_.hbm_bytes - routed_.bytes + scaled(routed_.bytes);
+  own_.gathered = scaled(work_.gathered);
+  own_.scatter_added = scaled(work_.scatter_added);
+  own_.model_flops =
+      FlopCount(std::llround(static_cast<double>(work_.model_flops.value()) * share));
+  for (Matmul& product : own_.matmuls) product.m = rows;
+  own_.groups = std::min(work_.groups, experts);
+  return price(own_, machine_);
+}
 
 const ExchangeTraffic& RoutedPrices::traffic(std::int32_t exchange, const Collective& work,
                                              bool to_experts) {
@@ -51,25 +50,14 @@ Price RoutedPrices::operator()(const Leaf& leaf, std::int32_t exchange) {
   if (one.balanced) return balanced;
   const Routed& routed = leaf.routed;
   if (const auto* work = std::get_if<Compute>(&leaf.work)) {
-    return with_imbalance(
-        price(loaded(*work, routed, one.load.straggler_rows(), one.load.straggler_experts()),
-              machine_),
-        balanced);
+    return with_imbalance(LoadedPrice(*work, routed, machine_)(one.load.straggler_rows(),
+                                                               one.load.straggler_experts()),
+                          balanced);
   }
   const auto& work = std::get<Collective>(leaf.work);
   const double slot = static_cast<double>(routed.bytes.value()) / static_cast<double>(routed.rows);
   return with_imbalance(price(work, traffic(exchange, work, routed.to_experts), slot, machine_),
                         balanced);
-}
-
-Price RoutedPrices::of_rank(const Leaf& leaf, std::int32_t exchange, std::int64_t rank) const {
-  const auto* work = std::get_if<Compute>(&leaf.work);
-  if (work == nullptr || loads_ == nullptr || exchange < 0 ||
-      loads_->exchanges[static_cast<std::size_t>(exchange)].balanced)
-    return price(leaf, machine_);
-  const ExchangeLoad& load = loads_->exchanges[static_cast<std::size_t>(exchange)].load;
-  const auto at = static_cast<std::size_t>(rank);
-  return price(loaded(*work, leaf.routed, load.rows[at], load.experts[at]), machine_);
 }
 
 }  // namespace meshsim

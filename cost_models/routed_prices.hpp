@@ -22,6 +22,21 @@
 
 namespace meshsim {
 
+// The work of a leaf that follows the routing, on any number of rows; without waiting.
+class LoadedPrice {
+ public:
+  // All must outlive this.
+  LoadedPrice(const Compute& work, const Routed& routed, const Machine& machine)
+      : work_(work), routed_(routed), machine_(machine), own_(work) {}
+  Price operator()(std::int64_t rows, std::int64_t experts);  // of so many experts
+
+ private:
+  const Compute& work_;
+  const Routed& routed_;
+  const Machine& machine_;
+  Compute own_;
+};
+
 class RoutedPrices {
  public:
   // Both must outlive this. `loads` null: all is balanced.
@@ -38,9 +53,6 @@ class RoutedPrices {
   }
 
   Price operator()(const Leaf& leaf, std::int32_t exchange);
-
-  // `leaf` as rank `rank` runs it, its own rows instead of the straggler's; without waiting.
-  Price of_rank(const Leaf& leaf, std::int32_t exchange, std::int64_t rank) const;
 
  private:
   const ExchangeTraffic& traffic(std::int32_t exchange, const Collective& work, bool to_experts);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "units/error.hpp"
@@ -38,8 +39,12 @@ std::int64_t CountMatrix::column_sum(std::int64_t j) const {
 
 CountMatrix transposed(const CountMatrix& matrix) {
   CountMatrix result(matrix.columns, matrix.rows);
-  for (std::int64_t i = 0; i < matrix.rows; ++i)
-    for (std::int64_t j = 0; j < matrix.columns; ++j) result.at(j, i) = matrix.at(i, j);
+  constexpr std::int64_t block = 8;  // counts of a cache line
+  for (std::int64_t i = 0; i < matrix.rows; i += block)
+    for (std::int64_t j = 0; j < matrix.columns; j += block)
+      for (std::int64_t in = i; in < std::min(i + block, matrix.rows); ++in)
+        for (std::int64_t jn = j; jn < std::min(j + block, matrix.columns); ++jn)
+          result.at(jn, in) = matrix.at(in, jn);
   return result;
 }
 
@@ -49,9 +54,11 @@ CountMatrix per_shard(const CountMatrix& per_expert, std::int64_t shards) {
                 fmt::format("{} experts do not divide over {} shards", per_expert.columns, shards));
   const std::int64_t local = per_expert.columns / shards;
   CountMatrix result(per_expert.rows, shards);
-  for (std::int64_t i = 0; i < per_expert.rows; ++i)
-    for (std::int64_t e = 0; e < per_expert.columns; ++e)
-      result.at(i, e / local) += per_expert.at(i, e);
+  auto slots = per_expert.counts.begin();
+  for (std::int64_t& shard : result.counts) {
+    shard = std::accumulate(slots, slots + local, std::int64_t{0});
+    slots += local;
+  }
   return result;
 }
 

@@ -11,9 +11,10 @@ std::vector<std::int64_t> received_rows(const CountMatrix& exchange) {
 
 std::vector<std::int64_t> expert_slots(const CountMatrix& slots) {
   std::vector<std::int64_t> sums(static_cast<std::size_t>(slots.columns));
-  for (std::int64_t i = 0; i < slots.rows; ++i)
-    for (std::int64_t j = 0; j < slots.columns; ++j)
-      sums[static_cast<std::size_t>(j)] += slots.at(i, j);
+  for (std::int64_t i = 0; i < slots.rows; ++i) {
+    const std::span<const std::int64_t> row = slots.row(i);
+    for (std::size_t j = 0; j < row.size(); ++j) sums[j] += row[j];
+  }
   return sums;
 }
 

@@ -37,6 +37,14 @@ const DeviceGrid::Meetings& DeviceGrid::meetings(const std::vector<std::string>&
     }
     meetings.of.push_back(static_cast<std::uint32_t>(number));
   }
+  std::vector<std::vector<std::uint32_t>> members(meetings.count);
+  for (std::size_t one = 0; one < classes_; ++one)
+    members[meetings.of[one]].push_back(static_cast<std::uint32_t>(one));
+  for (const auto& each : members) {
+    meetings.first.push_back(meetings.classes.size());
+    meetings.classes.insert(meetings.classes.end(), each.begin(), each.end());
+  }
+  meetings.first.push_back(meetings.classes.size());
   return meetings;
 }
 

@@ -29,6 +29,9 @@ class DeviceGrid {
   struct Meetings {
     std::size_t count = 0;
     std::vector<std::uint32_t> of;
+    // Who joins them, meeting after meeting; of meeting m from first[m] up to first[m + 1].
+    std::vector<std::uint32_t> classes;
+    std::vector<std::size_t> first;
   };
   const Meetings& meetings(const std::vector<std::string>& mesh_axes) const;
 

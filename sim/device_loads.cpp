@@ -8,10 +8,41 @@
 
 namespace meshsim {
 
-Price RankLoads::price(const Leaf& leaf, std::int32_t exchange, std::size_t device_class) {
-  if (std::holds_alternative<Compute>(leaf.work))
-    return prices_.of_rank(leaf, exchange, static_cast<std::int64_t>(device_class));
-  return prices_(leaf, exchange);
+namespace {
+
+// On classes that have `rows(class)` rows of `experts(class)` experts: each pair is priced once.
+template <class Rows, class Experts>
+void price_rows(const Leaf& leaf, std::size_t classes, const Rows& rows, const Experts& experts,
+                const Machine& machine, Numbering& numbering, ClassPrices& all) {
+  const auto hash = [&](std::size_t d) {
+    return Numbering::mixed(Numbering::mixed(0, static_cast<std::uint64_t>(rows(d))),
+                            static_cast<std::uint64_t>(experts(d)));
+  };
+  const auto equal = [&](std::size_t a, std::size_t b) {
+    return rows(a) == rows(b) && experts(a) == experts(b);
+  };
+  const std::uint32_t count = numbering.run(classes, hash, equal, all.of);
+  LoadedPrice loaded(std::get<Compute>(leaf.work), leaf.routed, machine);
+  for (std::size_t d = 0; all.prices.size() < count; ++d) {
+    if (all.of[d] == all.prices.size()) all.prices.push_back(loaded(rows(d), experts(d)));
+  }
+}
+
+}  // namespace
+
+void RankLoads::price(const Leaf& leaf, std::int32_t exchange, ClassPrices& all) {
+  all.prices.clear();
+  const ExpertLoads::One* one = nullptr;
+  if (loads_ != nullptr && exchange >= 0)
+    one = &loads_->exchanges[static_cast<std::size_t>(exchange)];
+  if (one == nullptr || one->balanced || !std::holds_alternative<Compute>(leaf.work)) {
+    all.of.assign(ranks_, 0);
+    all.prices.push_back(prices_(leaf, exchange));
+    return;
+  }
+  price_rows(
+      leaf, ranks_, [&](std::size_t p) { return one->load.rows[p]; },
+      [&](std::size_t p) { return one->load.experts[p]; }, machine_, numbering_, all);
 }
 
 GroupLoads::GroupLoads(std::vector<std::shared_ptr<const ExpertLoads>> loads,
@@ -23,20 +54,34 @@ GroupLoads::GroupLoads(std::vector<std::shared_ptr<const ExpertLoads>> loads,
   group_ = groups.of;
   std::vector<std::uint32_t> members(groups.count, 0);
   for (const std::uint32_t group : group_) rank_.push_back(members[group]++);
-  prices_.reserve(loads_.size());
-  for (const auto& one : loads_) prices_.emplace_back(one.get(), machine);
 }
 
-Price GroupLoads::price(const Leaf& leaf, std::int32_t exchange, std::size_t device_class) {
-  const std::size_t group = group_[device_class];
-  if (std::holds_alternative<Compute>(leaf.work))
-    return prices_[group].of_rank(leaf, exchange, rank_[device_class]);
-  const auto& work = std::get<Collective>(leaf.work);
-  if (exchange < 0 || loads_[group]->exchanges[static_cast<std::size_t>(exchange)].balanced)
-    return meshsim::price(leaf, machine_);
-  const Routed& routed = leaf.routed;
-  const double slot = static_cast<double>(routed.bytes.value()) / static_cast<double>(routed.rows);
-  return meshsim::price(work, traffic(group, exchange, work, routed.to_experts), slot, machine_);
+void GroupLoads::price(const Leaf& leaf, std::int32_t exchange, ClassPrices& all) {
+  all.prices.clear();
+  // All groups route one model: they are balanced together.
+  if (exchange < 0 || loads_.front()->exchanges[static_cast<std::size_t>(exchange)].balanced) {
+    all.of.assign(group_.size(), 0);
+    all.prices.push_back(meshsim::price(leaf, machine_));
+    return;
+  }
+  if (const auto* work = std::get_if<Collective>(&leaf.work)) {
+    const Routed& routed = leaf.routed;
+    const double slot =
+        static_cast<double>(routed.bytes.value()) / static_cast<double>(routed.rows);
+    for (std::size_t group = 0; group < loads_.size(); ++group) {
+      all.prices.push_back(meshsim::price(*work, traffic(group, exchange, *work, routed.to_experts),
+                                          slot, machine_));
+    }
+    all.of = group_;
+    return;
+  }
+  exchange_.clear();
+  for (const auto& loads : loads_)
+    exchange_.push_back(&loads->exchanges[static_cast<std::size_t>(exchange)].load);
+  price_rows(
+      leaf, group_.size(), [&](std::size_t d) { return exchange_[group_[d]]->rows[rank_[d]]; },
+      [&](std::size_t d) { return exchange_[group_[d]]->experts[rank_[d]]; }, machine_, numbering_,
+      all);
 }
 
 // On the axis of part d the groups that differ only in coordinates whose parts lie inside the

@@ -14,25 +14,38 @@
 
 #include "cost_models/routed_prices.hpp"
 #include "sim/device_grid.hpp"
+#include "sim/numbering.hpp"
 
 namespace meshsim {
+
+// Prices of one operation on devices of several classes.
+struct ClassPrices {
+  std::vector<Price> prices;
+  Numbers of;  // of each class: which of them
+  const Price& operator[](std::size_t device_class) const { return prices[of[device_class]]; }
+};
 
 class DeviceLoads {
  public:
   virtual ~DeviceLoads() = default;
-  // Of `leaf`, which belongs to `exchange` (-1: none), on the devices of a class.
-  virtual Price price(const Leaf& leaf, std::int32_t exchange, std::size_t device_class) = 0;
+  // Of `leaf`, which belongs to `exchange` (-1: none), on every class of devices.
+  virtual void price(const Leaf& leaf, std::int32_t exchange, ClassPrices& all) = 0;
 };
 
 // All groups route alike: a class is a rank. Needs a grid of the axis "expert" alone.
 class RankLoads : public DeviceLoads {
  public:
-  // Both must outlive this. `loads` null: all is balanced.
-  RankLoads(const ExpertLoads* loads, const Machine& machine) : prices_(loads, machine) {}
-  Price price(const Leaf& leaf, std::int32_t exchange, std::size_t device_class) override;
+  // Of `ranks` classes. Both must outlive this. `loads` null: all is balanced.
+  RankLoads(const ExpertLoads* loads, std::size_t ranks, const Machine& machine)
+      : loads_(loads), ranks_(ranks), machine_(machine), prices_(loads, machine) {}
+  void price(const Leaf& leaf, std::int32_t exchange, ClassPrices& all) override;
 
  private:
+  const ExpertLoads* loads_;
+  std::size_t ranks_;
+  const Machine& machine_;
   RoutedPrices prices_;
+  Numbering numbering_;
 };
 
 // Every group has loads of its own.
@@ -42,7 +55,7 @@ class GroupLoads : public DeviceLoads {
   // machine and the grid must outlive this.
   GroupLoads(std::vector<std::shared_ptr<const ExpertLoads>> loads, const DeviceGrid& grid,
              const Machine& machine);
-  Price price(const Leaf& leaf, std::int32_t exchange, std::size_t device_class) override;
+  void price(const Leaf& leaf, std::int32_t exchange, ClassPrices& all) override;
 
  private:
   const ExchangeTraffic& traffic(std::size_t group, std::int32_t exchange, const Collective& work,
@@ -52,10 +65,11 @@ class GroupLoads : public DeviceLoads {
   std::vector<std::shared_ptr<const ExpertLoads>> loads_;
   const DeviceGrid& grid_;
   const Machine& machine_;
-  std::vector<RoutedPrices> prices_;               // per group
   std::vector<std::uint32_t> group_, rank_;        // per class
   std::vector<std::vector<std::uint32_t>> share_;  // per part of "expert" and group: who shares
   bool knows_sharing_ = false;
+  Numbering numbering_;
+  std::vector<const ExchangeLoad*> exchange_;  // per group: scratch space
   std::unordered_map<std::int64_t, std::vector<ExchangeTraffic>> traffic_;  // per exchange and way
 };
 

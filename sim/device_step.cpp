@@ -14,7 +14,7 @@
 namespace meshsim {
 namespace {
 
-using Colours = std::vector<std::uint32_t>;  // of each class: which of those that do the same
+using Colours = Numbers;  // of each class: which of those that do the same
 
 class DeviceWalk {
  public:
@@ -47,7 +47,15 @@ class DeviceWalk {
     ActivityGraph graph;
     std::vector<FluidLeaf> costs;  // of its leaves, those that follow the routing left out
     std::vector<std::size_t> routed;
+    std::vector<const DeviceGrid::Meetings*> joined;  // by each leaf; null: none
+    std::vector<const DeviceGrid::Meetings*> kinds;   // those of `joined`, each once
     std::optional<std::int64_t> together;  // its time if all start at once and nothing is routed
+  };
+  // A leaf that follows the routing: its costs, and which of them each class has.
+  struct Own {
+    ClassPrices prices;
+    std::vector<FluidLeaf> costs;
+    Colours of;
   };
 
   bool are_together() const {
@@ -102,8 +110,9 @@ class DeviceWalk {
       for (std::int64_t& now : now_) now += time;
       return;
     }
+    loads_.price(leaf, exchange, prices_);
     for (std::size_t d = 0; d < now_.size(); ++d) {
-      const Picoseconds time = loads_.price(leaf, exchange, d).duration;
+      const Picoseconds time = prices_[d].duration;
       now_[d] += time.value();
       devices_[d].experts += time;
     }
@@ -133,6 +142,14 @@ class DeviceWalk {
       if (routed) known->routed.push_back(i);
       known->costs.push_back(
           routed ? FluidLeaf{} : fluid_leaf(*graph.leaves[i], price(*graph.leaves[i], machine_)));
+      const auto* collective = std::get_if<Collective>(&graph.leaves[i]->work);
+      const DeviceGrid::Meetings* meetings =
+          collective != nullptr ? &grid_.meetings(collective->mesh_axes) : nullptr;
+      if (meetings != nullptr && meetings->of.empty()) meetings = nullptr;
+      known->joined.push_back(meetings);
+      std::vector<const DeviceGrid::Meetings*>& kinds = known->kinds;
+      if (meetings != nullptr && std::find(kinds.begin(), kinds.end(), meetings) == kinds.end())
+        kinds.push_back(meetings);
     }
     return *known;
   }
@@ -149,142 +166,143 @@ class DeviceWalk {
     }
     // What follows the routing: costs of every class.
     own_.resize(std::max(own_.size(), known.routed.size()));
-    const std::span<std::vector<FluidLeaf>> own(own_.data(), known.routed.size());
+    const std::span<Own> own(own_.data(), known.routed.size());
     for (std::size_t r = 0; r < known.routed.size(); ++r) {
       const std::size_t i = known.routed[r];
-      own[r].clear();
-      for (std::size_t d = 0; d < now_.size(); ++d) {
-        const Price price = loads_.price(*graph.leaves[i], graph.exchange(i, offset), d);
-        own[r].push_back(fluid_leaf(*graph.leaves[i], price));
-        devices_[d].experts += price.duration;
-      }
+      find_costs(*graph.leaves[i], graph.exchange(i, offset), own[r]);
     }
-    Colours colours = entering_alike(own);
-    std::vector<const std::vector<std::string>*> joined;  // of each leaf, what it is over
-    for (const Leaf* leaf : graph.leaves) {
-      const auto* collective = std::get_if<Collective>(&leaf->work);
-      joined.push_back(collective != nullptr && !grid_.meetings(collective->mesh_axes).of.empty()
-                           ? &collective->mesh_axes
-                           : nullptr);
-    }
-    run_colours(known, own, refined(std::move(colours), joined), joined);
+    enter_alike(own);
+    refine(known.kinds);
+    run_colours(known, own);
   }
 
-  // Numbers 0 to n - 1: equal things, equal numbers, in the order of the first of each.
-  template <class Hash, class Equal>
-  static Colours numbered(std::size_t n, const Hash& hash, const Equal& equal) {
-    constexpr std::uint32_t nothing = ~std::uint32_t{0};
-    std::size_t size = 16;
-    while (size < 2 * n) size *= 2;
-    std::vector<std::uint32_t> table(size, nothing);  // the first of its number
-    Colours numbers(n);
-    std::uint32_t next = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      std::size_t at = hash(i) & (size - 1);
-      while (table[at] != nothing && !equal(table[at], i)) at = (at + 1) & (size - 1);
-      if (table[at] == nothing) {
-        table[at] = static_cast<std::uint32_t>(i);
-        numbers[i] = next++;
-      } else {
-        numbers[i] = numbers[table[at]];
-      }
+  void find_costs(const Leaf& leaf, std::int32_t exchange, Own& own) {
+    loads_.price(leaf, exchange, own.prices);
+    const std::vector<Price>& prices = own.prices.prices;
+    costs_.clear();
+    for (const Price& price : prices) costs_.push_back(fluid_leaf(leaf, price));
+    // Prices may be equal.
+    const std::uint32_t count = numbering_.run(
+        costs_.size(),
+        [&](std::size_t i) {
+          return Numbering::mixed(0, static_cast<std::uint64_t>(costs_[i].duration));
+        },
+        [&](std::size_t a, std::size_t b) {
+          return costs_[a].duration == costs_[b].duration && costs_[a].uses == costs_[b].uses;
+        },
+        numbers_);
+    own.costs.resize(count);
+    for (std::size_t i = costs_.size(); i-- > 0;) own.costs[numbers_[i]] = costs_[i];
+    own.of.resize(now_.size());
+    for (std::size_t d = 0; d < now_.size(); ++d) {
+      own.of[d] = numbers_[own.prices.of[d]];
+      devices_[d].experts += prices[own.prices.of[d]].duration;
     }
-    return numbers;
-  }
-  static std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
-    hash = (hash ^ value) * 0x9E3779B97F4A7C15U;  // 2^64 over the golden ratio
-    return hash ^ hash >> 29U;
   }
 
-  // Classes that start at one time and have equal costs.
-  Colours entering_alike(std::span<const std::vector<FluidLeaf>> own) const {
+  // Colours of classes that start at one time and have equal costs.
+  void enter_alike(std::span<const Own> own) {
     const auto hash = [&](std::size_t d) {
-      std::uint64_t sum = mixed(0, static_cast<std::uint64_t>(now_[d]));
-      for (const std::vector<FluidLeaf>& leaf : own)
-        sum = mixed(sum, static_cast<std::uint64_t>(leaf[d].duration));
+      std::uint64_t sum = Numbering::mixed(0, static_cast<std::uint64_t>(now_[d]));
+      for (const Own& leaf : own) sum = Numbering::mixed(sum, leaf.of[d]);
       return sum;
     };
-    return numbered(now_.size(), hash, [&](std::size_t a, std::size_t b) {
-      return now_[a] == now_[b] &&
-             std::all_of(own.begin(), own.end(), [&](const std::vector<FluidLeaf>& leaf) {
-               return leaf[a].duration == leaf[b].duration && leaf[a].uses == leaf[b].uses;
-             });
-    });
+    count_ = numbering_.run(
+        now_.size(), hash,
+        [&](std::size_t a, std::size_t b) {
+          return now_[a] == now_[b] && std::all_of(own.begin(), own.end(), [&](const Own& leaf) {
+                   return leaf.of[a] == leaf.of[b];
+                 });
+        },
+        colours_);
   }
 
-  static std::uint32_t count(const Colours& colours) {
-    return *std::max_element(colours.begin(), colours.end()) + 1;
-  }
-
-  // The colours that meet, for every meeting over `axes`: equal sets, equal numbers.
-  Colours sets_met(const Colours& colours, const std::vector<std::string>& axes) const {
-    const DeviceGrid::Meetings& meetings = grid_.meetings(axes);
-    std::vector<Colours> sets(meetings.count);
-    for (std::size_t d = 0; d < colours.size(); ++d) {
-      Colours& set = sets[meetings.of[d]];
-      if (set.empty() || set.back() != colours[d]) set.push_back(colours[d]);
+  // The colours that meet: of each class, the number of those that it meets; equal sets, equal
+  // numbers.
+  const Colours& sets_met(const DeviceGrid::Meetings& meetings) {
+    members_.resize(colours_.size());
+    sets_.clear();
+    std::size_t end = 0;
+    for (std::size_t m = 0; m < meetings.count; ++m) {
+      const std::size_t begin = end;
+      for (std::size_t i = meetings.first[m]; i < meetings.first[m + 1]; ++i) {
+        const std::uint32_t colour = colours_[meetings.classes[i]];
+        if (end == begin || members_[end - 1] != colour) members_[end++] = colour;
+      }
+      const auto first = members_.begin() + static_cast<std::ptrdiff_t>(begin);
+      auto last = members_.begin() + static_cast<std::ptrdiff_t>(end);
+      std::sort(first, last);
+      last = std::unique(first, last);
+      end = static_cast<std::size_t>(last - members_.begin());
+      sets_.push_back({members_.data() + begin, end - begin});
     }
-    for (Colours& set : sets) {
-      std::sort(set.begin(), set.end());
-      set.erase(std::unique(set.begin(), set.end()), set.end());
-    }
-    const auto hash = [&](std::size_t m) {
-      return std::accumulate(sets[m].begin(), sets[m].end(), std::uint64_t{0}, mixed);
-    };
-    const Colours numbers = numbered(
-        sets.size(), hash, [&](std::size_t a, std::size_t b) { return sets[a] == sets[b]; });
-    Colours of_class;
-    for (const std::uint32_t meeting : meetings.of) of_class.push_back(numbers[meeting]);
-    return of_class;
+    numbering_.run(
+        sets_.size(),
+        [&](std::size_t m) {
+          return std::accumulate(sets_[m].begin(), sets_[m].end(), std::uint64_t{0},
+                                 Numbering::mixed);
+        },
+        [&](std::size_t a, std::size_t b) {
+          return std::equal(sets_[a].begin(), sets_[a].end(), sets_[b].begin(), sets_[b].end());
+        },
+        numbers_);
+    met_.resize(colours_.size());
+    for (std::size_t d = 0; d < met_.size(); ++d) met_[d] = numbers_[meetings.of[d]];
+    return met_;
   }
 
   // Classes of one colour that meet different colours are told apart, until none do.
-  Colours refined(Colours colours,
-                  const std::vector<const std::vector<std::string>*>& joined) const {
+  void refine(const std::vector<const DeviceGrid::Meetings*>& kinds) {
     for (;;) {
-      const std::uint32_t before = count(colours);
-      if (before == 1 || before == colours.size()) return colours;
-      for (const auto* axes : joined) {
-        if (axes == nullptr) continue;
-        const Colours met = sets_met(colours, *axes);
-        colours = numbered(
-            colours.size(), [&](std::size_t d) { return mixed(mixed(0, colours[d]), met[d]); },
+      const std::uint32_t before = count_;
+      if (before == 1 || before == colours_.size()) return;
+      for (const DeviceGrid::Meetings* meetings : kinds) {
+        const Colours& met = sets_met(*meetings);
+        count_ = numbering_.run(
+            colours_.size(),
+            [&](std::size_t d) {
+              return Numbering::mixed(Numbering::mixed(0, colours_[d]), met[d]);
+            },
             [&](std::size_t a, std::size_t b) {
-              return colours[a] == colours[b] && met[a] == met[b];
-            });
+              return colours_[a] == colours_[b] && met[a] == met[b];
+            },
+            finer_);
+        colours_.swap(finer_);
       }
-      if (count(colours) == before) return colours;
+      if (count_ == before) return;
     }
   }
 
   // One device of each colour, which meets one of each colour that its meeting holds.
-  void run_colours(const Known& known, std::span<const std::vector<FluidLeaf>> own,
-                   const Colours& colours,
-                   const std::vector<const std::vector<std::string>*>& joined) {
-    std::vector<std::size_t> first(count(colours));
-    for (std::size_t d = colours.size(); d-- > 0;) first[colours[d]] = d;
-    std::vector<std::int64_t> starts;
-    for (const std::size_t d : first) starts.push_back(now_[d]);
-    const std::size_t leaves = known.graph.leaves.size();
-    costs_.resize(std::max(costs_.size(), leaves));
-    for (std::vector<FluidLeaf>& costs : costs_) costs.clear();
-    std::vector<Colours> meetings(leaves);
+  void run_colours(const Known& known, std::span<const Own> own) {
+    first_.resize(count_);
+    for (std::size_t d = colours_.size(); d-- > 0;) first_[colours_[d]] = d;
+    starts_.clear();
+    for (const std::size_t d : first_) starts_.push_back(now_[d]);
+    const auto of_first = [&](const Numbers& of_class, Numbers& of_colour) {
+      of_colour.clear();
+      for (const std::size_t d : first_) of_colour.push_back(of_class[d]);
+    };
+    kind_meetings_.resize(std::max(kind_meetings_.size(), known.kinds.size()));
+    for (std::size_t kind = 0; kind < known.kinds.size(); ++kind)
+      of_first(sets_met(*known.kinds[kind]), kind_meetings_[kind]);
+    leaves_.resize(known.graph.leaves.size());
+    for (std::size_t i = 0; i < leaves_.size(); ++i) {
+      leaves_[i] = {std::span(&known.costs[i], 1), {}, {}};
+      if (known.joined[i] == nullptr) continue;
+      const auto kind = std::find(known.kinds.begin(), known.kinds.end(), known.joined[i]);
+      leaves_[i].meetings = kind_meetings_[static_cast<std::size_t>(kind - known.kinds.begin())];
+    }
+    cost_of_.resize(std::max(cost_of_.size(), own.size()));
     for (std::size_t r = 0; r < own.size(); ++r) {
-      for (const std::size_t d : first) costs_[known.routed[r]].push_back(own[r][d]);
+      of_first(own[r].of, cost_of_[r]);
+      leaves_[known.routed[r]].costs = own[r].costs;
+      leaves_[known.routed[r]].cost_of = cost_of_[r];
     }
-    std::vector<MeetingEngine::Leaf> engine_leaves(leaves);
-    for (std::size_t i = 0; i < leaves; ++i) {
-      if (joined[i] != nullptr) {
-        const Colours met = sets_met(colours, *joined[i]);
-        for (const std::size_t d : first) meetings[i].push_back(met[d]);
-      }
-      engine_leaves[i].costs = costs_[i].empty() ? std::span(&known.costs[i], 1) : costs_[i];
-      engine_leaves[i].meetings = meetings[i];
-    }
-    meeting_engine_.run(known.graph, engine_leaves, starts);
+    meeting_engine_.run(known.graph, leaves_, starts_);
     for (std::size_t d = 0; d < now_.size(); ++d) {
-      now_[d] = meeting_engine_.ends()[colours[d]];
-      devices_[d].waited += Picoseconds(meeting_engine_.waited()[colours[d]]);
+      now_[d] = meeting_engine_.ends()[colours_[d]];
+      devices_[d].waited += Picoseconds(meeting_engine_.waited()[colours_[d]]);
     }
   }
 
@@ -296,7 +314,19 @@ class DeviceWalk {
   std::vector<std::int64_t> leaf_times_;  // of leaves that do not follow the routing; -1: unknown
   std::vector<std::unique_ptr<Known>> known_;  // per Parallel
   std::vector<std::int64_t> latest_;
-  std::vector<std::vector<FluidLeaf>> own_, costs_;  // scratch space
+  Colours colours_;          // of each class, in the Parallel at hand
+  std::uint32_t count_ = 0;  // of colours
+  // Scratch space.
+  Numbering numbering_;
+  ClassPrices prices_;
+  std::vector<Own> own_;
+  std::vector<FluidLeaf> costs_;
+  Colours met_, finer_, numbers_, members_;
+  std::vector<std::span<const std::uint32_t>> sets_;
+  std::vector<std::size_t> first_;  // class of each colour
+  std::vector<std::int64_t> starts_;
+  std::vector<Numbers> kind_meetings_, cost_of_;
+  std::vector<MeetingEngine::Leaf> leaves_;
   FluidEngine engine_;
   MeetingEngine meeting_engine_;
 };

@@ -33,7 +33,7 @@ ProgramNode meeting(std::int64_t bytes = 0) {
 
 DeviceStep of_ranks(const StepProgram& program, const Machine& machine) {
   const DeviceGrid grid({{"expert", 2}});
-  RankLoads loads(program.loads.get(), machine);
+  RankLoads loads(program.loads.get(), grid.classes(), machine);
   return simulate_devices(program, machine, grid, loads);
 }
 
@@ -108,7 +108,7 @@ TEST_CASE("devices that do the same take what one of them takes", "[sim][devices
     REQUIRE(grid.classes() == 256);
     for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
       const StepProgram program = lower(plan, prefetch);
-      RankLoads balanced(nullptr, machine);
+      RankLoads balanced(nullptr, grid.classes(), machine);
       CHECK(simulate_devices(program, machine, grid, balanced).total ==
             simulate_events(program, machine).total);
     }
@@ -136,7 +136,7 @@ TEST_CASE("groups that route alike take what their ranks take as classes", "[sim
       const StepProgram program = lower(*plan, prefetch);
       REQUIRE(program.loads);
       const DeviceGrid ranks({{"expert", 4}});
-      RankLoads alike(program.loads.get(), machine);
+      RankLoads alike(program.loads.get(), 4, machine);
       const DeviceStep few = simulate_devices(program, machine, ranks, alike);
       const DeviceGrid all({{"fsdp", 4}, {"expert", 4}});
       GroupLoads own({program.loads, program.loads, program.loads, program.loads}, all, machine);
@@ -170,7 +170,9 @@ TEST_CASE("of interleaved groups a link carries what all of them send", "[sim][d
   StepProgram program = program_of(leaf_node(dispatch));
   const auto price_of = [&](const CountMatrix& first, const CountMatrix& second) {
     GroupLoads loads({loads_of({first}), loads_of({second})}, grid, machine);
-    return loads.price(program.root.leaf, 0, 0).duration.value();
+    ClassPrices prices;
+    loads.price(program.root.leaf, 0, prices);
+    return prices[0].duration.value();
   };
   const std::int64_t balanced = price_of(two_ranks(64, 64), two_ranks(64, 64));
   const std::int64_t alike = price_of(two_ranks(96, 32), two_ranks(96, 32));
