@@ -1,7 +1,8 @@
 #include "program/expert_loads.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <span>
+#include <utility>
 
 #include "plans/pipeline.hpp"
 #include "plans/plan_routing.hpp"
@@ -50,34 +51,34 @@ PlacedSlots slots_in_places(const Plan& plan) {
 
 namespace {
 
-// Every exchange of every layer, draw by draw.
+// The exchanges of every layer, draw by draw.
 class Draws {
  public:
   Draws(const Plan& plan, const Exchange& exchange, const std::vector<bool>& hashed,
         std::int64_t draws)
       : exchange_(exchange),
-        layers_(hashed.size()),
-        slots_(checked_product(
-            {plan.mesh.size("expert"), exchange.tokens, plan.model.config.num_experts_per_tok},
-            "slots")) {
-    const RoutedLayers routed{plan.mesh.size("expert"),
-                              plan.model.config.num_experts,
-                              plan.model.config.num_experts_per_tok,
-                              plan.model.vocab_size,
-                              exchange.tokens,
-                              hashed,
-                              draws * exchange.parts};
-    drawn_ = routing_loads(plan.routing, routed);
-    ranks_ = routed.ranks;
-  }
+        ranks_(plan.mesh.size("expert")),
+        slots_(checked_product({ranks_, exchange.tokens, plan.model.config.num_experts_per_tok},
+                               "slots")),
+        drawn_(plan.routing,
+               {ranks_, plan.model.config.num_experts, plan.model.config.num_experts_per_tok,
+                plan.model.vocab_size, exchange.tokens, hashed, draws * exchange.parts}) {}
 
-  ExpertLoads::One at(std::int64_t draw, std::size_t layer, std::int64_t part) const {
-    const auto d = static_cast<std::size_t>(draw * exchange_.parts + part);
-    const CountMatrix& slots = drawn_.layers[d * layers_ + layer];
-    ExpertLoads::One one;
-    one.balanced = slots.counts.empty();
-    if (!one.balanced) one.load = exchange_load(slots, exchange_.buffer, exchange_.cut);
-    return one;
+  // Layer by layer, the parts of each.
+  std::vector<ExpertLoads::One> operator()(std::int64_t draw) const {
+    std::vector<std::vector<CountMatrix>> parts;
+    for (std::int64_t part = 0; part < exchange_.parts; ++part)
+      parts.push_back(drawn_(draw * exchange_.parts + part));
+    std::vector<ExpertLoads::One> all;
+    for (std::size_t layer = 0; layer < parts.front().size(); ++layer) {
+      for (const std::vector<CountMatrix>& part : parts) {
+        ExpertLoads::One one;
+        one.balanced = part[layer].counts.empty();
+        if (!one.balanced) one.load = exchange_load(part[layer], exchange_.buffer, exchange_.cut);
+        all.push_back(std::move(one));
+      }
+    }
+    return all;
   }
 
   std::int64_t slots(const ExpertLoads::One& one) const {
@@ -94,10 +95,9 @@ class Draws {
 
  private:
   Exchange exchange_;
-  std::size_t layers_;
+  std::int64_t ranks_;
   std::int64_t slots_;  // of one exchange
-  std::int64_t ranks_ = 1;
-  RoutingLoads drawn_;
+  RoutingDraws drawn_;
 };
 
 void add(ExpertLoads& loads, const Draws& draws, const ExpertLoads::One& one) {
@@ -105,46 +105,38 @@ void add(ExpertLoads& loads, const Draws& draws, const ExpertLoads::One& one) {
   loads.dropped += draws.dropped(one);
 }
 
-// The exchanges of one layer for one microbatch.
-std::vector<ExpertLoads::One> exchanges_of(const Draws& draws, std::int64_t draw, std::size_t layer,
-                                           std::int64_t parts) {
-  std::vector<ExpertLoads::One> all;
-  for (std::int64_t part = 0; part < parts; ++part) all.push_back(draws.at(draw, layer, part));
-  return all;
-}
-
 void lay_out_pipeline(const PipelineSchedule& schedule, const Draws& draws, ExpertLoads& loads) {
   const std::int64_t stage_layers = schedule.stage_layers;
   for (std::int64_t step = 0; step < loads.microbatches; ++step) {
+    std::vector<std::vector<ExpertLoads::One>> drawn;  // per microbatch of the pipeline
+    for (std::int64_t m = 0; m < schedule.microbatches; ++m)
+      drawn.push_back(draws(step * schedule.microbatches + m));
     for (std::int64_t t = 0; t < schedule.iterations(); ++t) {
       std::int64_t most = -1;
-      std::vector<ExpertLoads::One> slowest;
-      std::vector<std::size_t> of;
+      std::span<const ExpertLoads::One> slowest;
+      std::int64_t slowest_first = 0;
       for (std::int64_t stage = 0; stage < schedule.stages; ++stage) {
         const std::int64_t busy = t - schedule.hop * stage;
         if (busy < 0 || busy >= schedule.busy()) continue;
-        const std::int64_t draw = step * schedule.microbatches + busy % schedule.microbatches;
         const std::int64_t first =
             (busy / schedule.microbatches * schedule.stages + stage) * stage_layers;
+        const auto mine = std::span(drawn[static_cast<std::size_t>(busy % schedule.microbatches)])
+                              .subspan(static_cast<std::size_t>(first * loads.parts),
+                                       static_cast<std::size_t>(stage_layers * loads.parts));
         std::int64_t rows = 0;
-        std::vector<ExpertLoads::One> mine;
-        std::vector<std::size_t> layers;
-        for (std::int64_t layer = first; layer < first + stage_layers; ++layer) {
-          for (ExpertLoads::One& one :
-               exchanges_of(draws, draw, static_cast<std::size_t>(layer), loads.parts)) {
-            rows += draws.most_rows(one);
-            add(loads, draws, one);
-            mine.push_back(std::move(one));
-            layers.push_back(static_cast<std::size_t>(layer));
-          }
+        for (const ExpertLoads::One& one : mine) {
+          rows += draws.most_rows(one);
+          add(loads, draws, one);
         }
         if (rows <= most) continue;
         most = rows;
-        slowest = std::move(mine);
-        of = std::move(layers);
+        slowest = mine;
+        slowest_first = first;
       }
-      std::move(slowest.begin(), slowest.end(), std::back_inserter(loads.exchanges));
-      loads.of_stage.insert(loads.of_stage.end(), of.begin(), of.end());
+      loads.exchanges.insert(loads.exchanges.end(), slowest.begin(), slowest.end());
+      for (std::size_t i = 0; i < slowest.size(); ++i)
+        loads.of_stage.push_back(static_cast<std::size_t>(slowest_first) +
+                                 i / static_cast<std::size_t>(loads.parts));
     }
   }
 }
@@ -152,11 +144,9 @@ void lay_out_pipeline(const PipelineSchedule& schedule, const Draws& draws, Expe
 // Layer by layer of every microbatch, whose draws begin at `first`.
 void lay_out(const Draws& draws, std::int64_t first, ExpertLoads& loads) {
   for (std::int64_t m = 0; m < loads.microbatches; ++m) {
-    for (std::size_t layer = 0; layer < loads.hashed.size(); ++layer) {
-      for (ExpertLoads::One& one : exchanges_of(draws, first + m, layer, loads.parts)) {
-        add(loads, draws, one);
-        loads.exchanges.push_back(std::move(one));
-      }
+    for (ExpertLoads::One& one : draws(first + m)) {
+      add(loads, draws, one);
+      loads.exchanges.push_back(std::move(one));
     }
   }
 }

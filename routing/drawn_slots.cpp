@@ -1,6 +1,7 @@
 #include "routing/drawn_slots.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -15,10 +16,11 @@ double open_unit(std::uint64_t seed, std::uint64_t index) {
   return random_unit(seed, index) + 0x1p-54;
 }
 
-// T trials that each add `mean` / T on average, with the variance `variance` of their sum.
-struct CountLaw {
-  double mean = 0, variance = 0;
-};
+std::span<std::int64_t> row_of(CountMatrix& matrix, std::int64_t p) {
+  return std::span(matrix.counts)
+      .subspan(static_cast<std::size_t>(p * matrix.columns),
+               static_cast<std::size_t>(matrix.columns));
+}
 
 // The smallest c with P(X <= c) >= u, X binomial (trials, p).
 double binomial_quantile(double trials, double p, double u) {
@@ -40,32 +42,108 @@ double drawn_count(const CountLaw& law, double trials, double u) {
   return law.mean + std::sqrt(law.variance) * normal_quantile(u);
 }
 
-// One source's counts. `most` per expert.
-std::vector<std::int64_t> counts_of_source(std::span<const CountLaw> laws, std::int64_t trials,
-                                           std::int64_t slots, std::int64_t most,
-                                           std::uint64_t seed) {
-  std::vector<double> counts;
-  double sum = 0, variance = 0;
-  for (std::size_t e = 0; e < laws.size(); ++e) {
-    counts.push_back(drawn_count(laws[e], static_cast<double>(trials), open_unit(seed, e)));
-    sum += counts.back();
-    variance += laws[e].variance;
+// Rounds to sums in the same space, one row after the other.
+class Rounding {
+ public:
+  void run(std::span<const double> values, std::int64_t sum, std::int64_t most,
+           std::span<std::int64_t> rounded) {
+    std::int64_t missing = sum;
+    remainders_.resize(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double value = std::clamp(values[i], 0.0, static_cast<double>(most));
+      rounded[i] = static_cast<std::int64_t>(value);
+      remainders_[i] = value - static_cast<double>(rounded[i]);
+      missing -= rounded[i];
+    }
+    // The usual case: one more for each of the largest remainders.
+    if (missing >= 0 && missing < std::ssize(values)) {
+      choose(missing);
+      const bool fit = std::all_of(chosen_.begin(), chosen_.end(),
+                                   [&](std::uint32_t i) { return rounded[i] < most; });
+      if (fit) {
+        for (const std::uint32_t i : chosen_) ++rounded[i];
+        return;
+      }
+    }
+    hand_out(missing, most, rounded);
   }
-  const double missing = static_cast<double>(slots) - sum;
-  if (variance > 0)
-    for (std::size_t e = 0; e < laws.size(); ++e)
-      counts[e] += missing * laws[e].variance / variance;
-  return rounded_to_sum(counts, slots, most);
-}
 
+ private:
+  // Of equal remainders the first comes first.
+  bool larger(std::uint32_t a, std::uint32_t b) const {
+    return remainders_[a] != remainders_[b] ? remainders_[a] > remainders_[b] : a < b;
+  }
+
+  // The `count` largest, in whatever order: found are first those above some 256th.
+  void choose(std::int64_t count) {
+    constexpr std::size_t parts = 256;
+    chosen_.clear();
+    if (count == 0) return;
+    std::array<std::int32_t, parts> of_part{};
+    const auto part = [](double remainder) { return static_cast<std::size_t>(remainder * parts); };
+    for (const double remainder : remainders_) ++of_part[part(remainder)];
+    std::size_t last = parts;
+    std::int64_t above = 0;
+    for (std::int64_t sum = 0; sum < count; sum += of_part[last]) {
+      --last;
+      above = sum;
+    }
+    order_.clear();
+    for (std::size_t i = 0; i < remainders_.size(); ++i) {
+      const std::size_t at = part(remainders_[i]);
+      if (at > last) chosen_.push_back(static_cast<std::uint32_t>(i));
+      if (at == last) order_.push_back(static_cast<std::uint32_t>(i));
+    }
+    const auto end = order_.begin() + (count - above);
+    if (end != order_.end())
+      std::nth_element(order_.begin(), end, order_.end(),
+                       [this](std::uint32_t a, std::uint32_t b) { return larger(a, b); });
+    chosen_.insert(chosen_.end(), order_.begin(), end);
+  }
+
+  // Where bounds have cut a lot, more than once around; too much is taken from the end.
+  void hand_out(std::int64_t missing, std::int64_t most, std::span<std::int64_t> rounded) {
+    order_.resize(rounded.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    std::sort(order_.begin(), order_.end(),
+              [this](std::uint32_t a, std::uint32_t b) { return larger(a, b); });
+    for (std::size_t i = 0; missing > 0; i = (i + 1) % order_.size()) {
+      std::int64_t& value = rounded[order_[i]];
+      if (value >= most) continue;
+      ++value;
+      --missing;
+    }
+    for (std::size_t i = order_.size(); missing < 0; i = i == 1 ? order_.size() : i - 1) {
+      std::int64_t& value = rounded[order_[i - 1]];
+      if (value == 0) continue;
+      --value;
+      ++missing;
+    }
+  }
+
+  std::vector<double> remainders_;
+  std::vector<std::uint32_t> chosen_, order_;
+};
+
+// `most` per expert.
 CountMatrix by_counts(std::span<const CountLaw> laws, const DrawShape& shape, std::int64_t most,
                       std::uint64_t seed) {
   CountMatrix slots(shape.ranks, static_cast<std::int64_t>(laws.size()));
+  const auto trials = static_cast<double>(shape.tokens_per_rank);
+  double variance = 0;
+  for (const CountLaw& law : laws) variance += law.variance;
+  std::vector<double> counts(laws.size());
+  Rounding rounding;
   for (std::int64_t p = 0; p < shape.ranks; ++p) {
-    const std::vector<std::int64_t> row =
-        counts_of_source(laws, shape.tokens_per_rank, shape.tokens_per_rank * shape.top_k, most,
-                         sub_seed(seed, static_cast<std::uint64_t>(p)));
-    std::copy(row.begin(), row.end(), slots.counts.begin() + p * slots.columns);
+    const std::uint64_t own = sub_seed(seed, static_cast<std::uint64_t>(p));
+    for (std::size_t e = 0; e < laws.size(); ++e)
+      counts[e] = drawn_count(laws[e], trials, open_unit(own, e));
+    const double missing = static_cast<double>(shape.tokens_per_rank * shape.top_k) -
+                           std::accumulate(counts.begin(), counts.end(), 0.0);
+    if (variance > 0)
+      for (std::size_t e = 0; e < laws.size(); ++e)
+        counts[e] += missing * laws[e].variance / variance;
+    rounding.run(counts, shape.tokens_per_rank * shape.top_k, most, row_of(slots, p));
   }
   return slots;
 }
@@ -90,107 +168,81 @@ class Race {
   std::vector<std::pair<double, std::size_t>> times_;
 };
 
-std::span<std::int64_t> row_of(CountMatrix& matrix, std::int64_t p) {
-  return std::span(matrix.counts)
-      .subspan(static_cast<std::size_t>(p * matrix.columns),
-               static_cast<std::size_t>(matrix.columns));
-}
-
 }  // namespace
 
 std::vector<std::int64_t> rounded_to_sum(std::span<const double> values, std::int64_t sum,
                                          std::int64_t most) {
-  std::vector<std::int64_t> rounded;
-  std::vector<std::pair<double, std::size_t>> remainders;
-  std::int64_t missing = sum;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double value = std::clamp(values[i], 0.0, static_cast<double>(most));
-    rounded.push_back(static_cast<std::int64_t>(value));
-    remainders.emplace_back(value - std::floor(value), i);
-    missing -= rounded.back();
-  }
-  const auto larger = [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first > b.first : a.second < b.second;
-  };
-  const auto fits = [&](const auto& one) { return rounded[one.second] < most; };
-  if (missing >= 0 && missing < static_cast<std::int64_t>(remainders.size())) {
-    // The usual case: one more for each of the largest remainders, in whatever order.
-    const auto end = remainders.begin() + missing;
-    std::nth_element(remainders.begin(), end, remainders.end(), larger);
-    if (std::all_of(remainders.begin(), end, fits)) {
-      for (auto one = remainders.begin(); one != end; ++one) ++rounded[one->second];
-      return rounded;
-    }
-  }
-  std::sort(remainders.begin(), remainders.end(), larger);
-  // Where bounds have cut a lot, more than once around; too much is taken from the end.
-  for (std::size_t i = 0; missing > 0; i = (i + 1) % remainders.size()) {
-    std::int64_t& value = rounded[remainders[i].second];
-    if (value >= most) continue;
-    ++value;
-    --missing;
-  }
-  for (std::size_t i = remainders.size(); missing < 0; i = i == 1 ? remainders.size() : i - 1) {
-    std::int64_t& value = rounded[remainders[i - 1].second];
-    if (value == 0) continue;
-    --value;
-    ++missing;
-  }
+  std::vector<std::int64_t> rounded(values.size());
+  Rounding().run(values, sum, most, rounded);
   return rounded;
+}
+
+RouterDraws::RouterDraws(std::vector<double> weights, const DrawShape& shape, DrawMode mode)
+    : weights_(std::move(weights)), shape_(shape), mode_(mode) {
+  if (mode_ != DrawMode::by_counts) return;
+  for (const double p : inclusion_probabilities(weights_, shape.top_k)) {
+    const double mean = static_cast<double>(shape.tokens_per_rank) * p;
+    laws_.push_back({mean, mean * (1 - p)});
+  }
+}
+
+CountMatrix RouterDraws::operator()(std::uint64_t seed) const {
+  const std::int64_t T = shape_.tokens_per_rank;
+  if (mode_ == DrawMode::by_counts) return by_counts(laws_, shape_, T, seed);
+  CountMatrix slots(shape_.ranks, std::ssize(weights_));
+  Race race(weights_);
+  for (std::int64_t p = 0; p < shape_.ranks; ++p)
+    for (std::int64_t t = 0; t < T; ++t)
+      race.run(seed, static_cast<std::uint64_t>(p * T + t), shape_.top_k, row_of(slots, p));
+  return slots;
 }
 
 CountMatrix drawn_slots(std::span<const double> weights, const DrawShape& shape, std::uint64_t seed,
                         DrawMode mode) {
-  const std::int64_t T = shape.tokens_per_rank;
-  if (mode == DrawMode::by_counts) {
-    std::vector<CountLaw> laws;
-    for (const double p : inclusion_probabilities(weights, shape.top_k)) {
-      const double mean = static_cast<double>(T) * p;
-      laws.push_back({mean, mean * (1 - p)});
-    }
-    return by_counts(laws, shape, T, seed);
-  }
-  CountMatrix slots(shape.ranks, static_cast<std::int64_t>(weights.size()));
-  Race race(weights);
-  for (std::int64_t p = 0; p < shape.ranks; ++p)
-    for (std::int64_t t = 0; t < T; ++t)
-      race.run(seed, static_cast<std::uint64_t>(p * T + t), shape.top_k, row_of(slots, p));
-  return slots;
+  return RouterDraws({weights.begin(), weights.end()}, shape, mode)(seed);
 }
 
-CountMatrix hashed_slots(std::span<const double> cumulative, const HashTable& table,
-                         std::int64_t experts, const DrawShape& shape, const DrawnText& text,
-                         DrawMode mode) {
-  const std::int64_t T = shape.tokens_per_rank;
-  if (mode == DrawMode::by_counts) {
-    // One token adds m_e slots to expert e: mean sum p_v m, variance sum p_v m^2 - mean^2.
-    std::vector<CountLaw> laws(static_cast<std::size_t>(experts));
-    std::vector<std::int64_t> times(static_cast<std::size_t>(experts));
-    double before = 0;
-    for (std::int64_t v = 0; v < table.vocab; ++v) {
-      const double p = cumulative[static_cast<std::size_t>(v)] - before;
-      before = cumulative[static_cast<std::size_t>(v)];
-      for (const ExpertId e : table.row(v)) ++times[static_cast<std::size_t>(e)];
-      for (const ExpertId e : table.row(v)) {
-        const auto at = static_cast<std::size_t>(e);
-        const auto m = static_cast<double>(std::exchange(times[at], 0));
-        laws[at].mean += p * m;
-        laws[at].variance += p * m * m;
-      }
+TextDraws::TextDraws(std::vector<double> cumulative, HashTable table, std::int64_t experts,
+                     const DrawShape& shape, DrawMode mode)
+    : cumulative_(std::move(cumulative)),
+      table_(std::move(table)),
+      experts_(experts),
+      shape_(shape),
+      mode_(mode) {
+  if (mode_ != DrawMode::by_counts) return;
+  // One token adds m_e slots to expert e: mean sum p_v m, variance sum p_v m^2 - mean^2.
+  laws_.resize(static_cast<std::size_t>(experts));
+  std::vector<std::int64_t> times(static_cast<std::size_t>(experts));
+  double before = 0;
+  for (std::int64_t v = 0; v < table_.vocab; ++v) {
+    const double p = cumulative_[static_cast<std::size_t>(v)] - before;
+    before = cumulative_[static_cast<std::size_t>(v)];
+    for (const ExpertId e : table_.row(v)) ++times[static_cast<std::size_t>(e)];
+    for (const ExpertId e : table_.row(v)) {
+      const auto at = static_cast<std::size_t>(e);
+      const auto m = static_cast<double>(std::exchange(times[at], 0));
+      laws_[at].mean += p * m;
+      laws_[at].variance += p * m * m;
     }
-    for (CountLaw& law : laws) {
-      law.variance =
-          static_cast<double>(T) * std::max(0.0, law.variance - law.mean * law.mean - 1e-12);
-      law.mean *= static_cast<double>(T);
-    }
-    return by_counts(laws, shape, T * shape.top_k,
+  }
+  const auto T = static_cast<double>(shape.tokens_per_rank);
+  for (CountLaw& law : laws_) {
+    law.variance = T * std::max(0.0, law.variance - law.mean * law.mean - 1e-12);
+    law.mean *= T;
+  }
+}
+
+CountMatrix TextDraws::operator()(const DrawnText& text) const {
+  const std::int64_t T = shape_.tokens_per_rank;
+  if (mode_ == DrawMode::by_counts) {
+    return by_counts(laws_, shape_, T * shape_.top_k,
                      sub_seed(text.seed, static_cast<std::uint64_t>(text.first)));
   }
-  CountMatrix slots(shape.ranks, experts);
-  for (std::int64_t i = 0; i < shape.ranks * T; ++i) {
+  CountMatrix slots(shape_.ranks, experts_);
+  for (std::int64_t i = 0; i < shape_.ranks * T; ++i) {
     const double u = random_unit(text.seed, static_cast<std::uint64_t>(text.first + i));
-    const auto found = std::upper_bound(cumulative.begin(), cumulative.end() - 1, u);
-    for (const ExpertId e : table.row(found - cumulative.begin())) ++slots.at(i / T, e);
+    const auto found = std::upper_bound(cumulative_.begin(), cumulative_.end() - 1, u);
+    for (const ExpertId e : table_.row(found - cumulative_.begin())) ++slots.at(i / T, e);
   }
   return slots;
 }

@@ -26,7 +26,24 @@ struct DrawShape {
   std::int64_t top_k = 1;            // k
 };
 
-// T tokens on each of P ranks choose k distinct of the experts with popularity `weights`; [P, E].
+// The count of slots that T tokens give an expert.
+struct CountLaw {
+  double mean = 0, variance = 0;
+};
+
+// Draws of T tokens on each of P ranks that choose k distinct of the experts with popularity
+// `weights`. What they share is computed once.
+class RouterDraws {
+ public:
+  RouterDraws(std::vector<double> weights, const DrawShape& shape, DrawMode mode);
+  CountMatrix operator()(std::uint64_t seed) const;  // [P, E]
+
+ private:
+  std::vector<double> weights_;
+  DrawShape shape_;
+  DrawMode mode_;
+  std::vector<CountLaw> laws_;  // by counts
+};
 CountMatrix drawn_slots(std::span<const double> weights, const DrawShape& shape, std::uint64_t seed,
                         DrawMode mode);
 
@@ -37,11 +54,22 @@ struct DrawnText {
   std::int64_t first = 0;
 };
 
-// T tokens on each of P ranks, of the law with cumulative probabilities `cumulative` ([V], ends at
-// 1), through `table`; [P, experts].
-CountMatrix hashed_slots(std::span<const double> cumulative, const HashTable& table,
-                         std::int64_t experts, const DrawShape& shape, const DrawnText& text,
-                         DrawMode mode);
+// Draws of T tokens on each of P ranks, of the law with cumulative probabilities `cumulative` ([V],
+// ends at 1), through `table`.
+class TextDraws {
+ public:
+  TextDraws(std::vector<double> cumulative, HashTable table, std::int64_t experts,
+            const DrawShape& shape, DrawMode mode);
+  CountMatrix operator()(const DrawnText& text) const;  // [P, experts]
+
+ private:
+  std::vector<double> cumulative_;
+  HashTable table_;
+  std::int64_t experts_;
+  DrawShape shape_;
+  DrawMode mode_;
+  std::vector<CountLaw> laws_;  // by counts
+};
 
 // Integers near `values` (each 0 to `most`) that sum to `sum`: rounded down, and what is missing
 // to those with the largest remainders. Requires sum <= values.size() most.

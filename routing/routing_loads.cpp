@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "routing/popularity.hpp"
 #include "routing/random.hpp"
@@ -36,18 +37,6 @@ HashTable table_of(const RoutingScenario& scenario, const RoutedLayers& layers) 
     case HashTableLaw::Kind::file: return *scenario.file_table;
     default: return zeros_hash_table(layers.vocab, layers.top_k);
   }
-}
-
-// Of every layer that a table of token ids routes: all see one table and one text.
-CountMatrix hash_layer_slots(const RoutingScenario& scenario, const RoutedLayers& layers,
-                             const HashTable& table, std::span<const double> cumulative,
-                             std::int64_t draw) {
-  const DrawShape shape{layers.ranks, layers.tokens_per_rank, layers.top_k};
-  const std::int64_t texts = scenario.law.step * layers.draws + draw;
-  return hashed_slots(
-      cumulative, table, layers.experts, shape,
-      {sub_seed(scenario.law.seed, tokens), texts * layers.ranks * layers.tokens_per_rank},
-      hash_draw_mode(layers));
 }
 
 CountMatrix traced_slots(const RoutingScenario& scenario, const RoutedLayers& layers,
@@ -85,42 +74,60 @@ DrawMode hash_draw_mode(const RoutedLayers& layers) {
   return draws <= static_cast<double>(most_exact_tokens) ? DrawMode::exactly : DrawMode::by_counts;
 }
 
-RoutingLoads routing_loads(const RoutingScenario& scenario, const RoutedLayers& layers) {
-  const std::size_t count = layers.hashed.size();
-  const auto draws = static_cast<std::size_t>(layers.draws);
-  RoutingLoads loads;
-  loads.layers.resize(count * draws);
+RoutingDraws::RoutingDraws(const RoutingScenario& scenario, const RoutedLayers& layers)
+    : scenario_(scenario), layers_(layers) {
+  const DrawShape shape{layers.ranks, layers.tokens_per_rank, layers.top_k};
   const bool traced = scenario.law.kind == RoutingLaw::Kind::trace;
   const bool any_hashed =
       std::find(layers.hashed.begin(), layers.hashed.end(), true) != layers.hashed.end();
   if (any_hashed && !traced && scenario.table.kind != HashTableLaw::Kind::balanced) {
-    const HashTable table = table_of(scenario, layers);
-    const std::vector<double> cumulative = cumulative_of(scenario, layers.vocab);
-    for (std::size_t draw = 0; draw < draws; ++draw) {
-      const CountMatrix slots =
-          hash_layer_slots(scenario, layers, table, cumulative, static_cast<std::int64_t>(draw));
-      for (std::size_t layer = 0; layer < count; ++layer)
-        if (layers.hashed[layer]) loads.layers[draw * count + layer] = slots;
+    hashed_.emplace(cumulative_of(scenario, layers.vocab), table_of(scenario, layers),
+                    layers.experts, shape, hash_draw_mode(layers));
+  }
+  for (std::size_t layer = 0; layer < layers.hashed.size(); ++layer) {
+    if (traced) {
+      traced_.push_back(traced_slots(scenario, layers, layer));
+    } else if (!layers.hashed[layer] && scenario.law.kind == RoutingLaw::Kind::lognormal) {
+      routers_.emplace_back(
+          popularity(layers.experts, scenario.law.sigma,
+                     sub_seed(sub_seed(scenario.law.seed, popularities), layer), scenario.law.step),
+          shape, top_k_draw_mode(layers));
     }
   }
-  const std::uint64_t seed = scenario.law.seed;
+}
+
+std::vector<CountMatrix> RoutingDraws::operator()(std::int64_t draw) const {
+  if (!traced_.empty()) return traced_;
+  const RoutingLaw& law = scenario_.law;
   const std::uint64_t choice =
-      sub_seed(sub_seed(seed, choices), static_cast<std::uint64_t>(scenario.law.step));
-  const DrawShape shape{layers.ranks, layers.tokens_per_rank, layers.top_k};
-  for (std::size_t layer = 0; layer < count; ++layer) {
-    if (traced) {
-      const CountMatrix slots = traced_slots(scenario, layers, layer);
-      for (std::size_t draw = 0; draw < draws; ++draw) loads.layers[draw * count + layer] = slots;
-    } else if (!layers.hashed[layer] && scenario.law.kind == RoutingLaw::Kind::lognormal) {
-      const std::vector<double> weights =
-          popularity(layers.experts, scenario.law.sigma,
-                     sub_seed(sub_seed(seed, popularities), layer), scenario.law.step);
-      for (std::size_t draw = 0; draw < draws; ++draw) {
-        const std::uint64_t own = sub_seed(choice, layer);
-        loads.layers[draw * count + layer] = drawn_slots(
-            weights, shape, draw == 0 ? own : sub_seed(own, draw), top_k_draw_mode(layers));
-      }
+      sub_seed(sub_seed(law.seed, choices), static_cast<std::uint64_t>(law.step));
+  CountMatrix hashed;
+  if (hashed_) {
+    const std::int64_t texts = law.step * layers_.draws + draw;
+    hashed =
+        (*hashed_)({sub_seed(law.seed, tokens), texts * layers_.ranks * layers_.tokens_per_rank});
+  }
+  std::vector<CountMatrix> slots;
+  auto router = routers_.begin();
+  for (std::size_t layer = 0; layer < layers_.hashed.size(); ++layer) {
+    if (layers_.hashed[layer]) {
+      slots.push_back(hashed);
+    } else if (router == routers_.end()) {
+      slots.emplace_back();
+    } else {
+      const std::uint64_t own = sub_seed(choice, layer);
+      slots.push_back(
+          (*router++)(draw == 0 ? own : sub_seed(own, static_cast<std::uint64_t>(draw))));
     }
+  }
+  return slots;
+}
+
+RoutingLoads routing_loads(const RoutingScenario& scenario, const RoutedLayers& layers) {
+  const RoutingDraws draws(scenario, layers);
+  RoutingLoads loads;
+  for (std::int64_t draw = 0; draw < layers.draws; ++draw) {
+    for (CountMatrix& slots : draws(draw)) loads.layers.push_back(std::move(slots));
   }
   return loads;
 }

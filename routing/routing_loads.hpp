@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "routing/drawn_slots.hpp"
@@ -35,8 +36,25 @@ inline constexpr std::int64_t most_exact_tokens = std::int64_t{1} << 20;
 DrawMode top_k_draw_mode(const RoutedLayers& layers);
 DrawMode hash_draw_mode(const RoutedLayers& layers);
 
-// Draws of a layer share its popularities. A trace of another number of tokens per rank is scaled:
-// the same shares of T k slots in every draw.
+// The draws of one step, one after the other. Those of a layer share its popularities. A trace of
+// another number of tokens per rank is scaled: the same shares of T k slots in every draw.
+class RoutingDraws {
+ public:
+  // The scenario must outlive this.
+  RoutingDraws(const RoutingScenario& scenario, const RoutedLayers& layers);
+
+  // Per layer [P, E], or empty: a balanced one.
+  std::vector<CountMatrix> operator()(std::int64_t draw) const;
+
+ private:
+  const RoutingScenario& scenario_;
+  RoutedLayers layers_;
+  std::optional<TextDraws> hashed_;   // of every layer that a table routes: one table, one text
+  std::vector<RouterDraws> routers_;  // of the others, in order
+  std::vector<CountMatrix> traced_;   // per layer
+};
+
+// All draws of it.
 RoutingLoads routing_loads(const RoutingScenario& scenario, const RoutedLayers& layers);
 
 }  // namespace meshsim

@@ -29,6 +29,12 @@ CountMatrix lognormal_slots(double sigma, std::uint64_t seed, const DrawShape& s
   return drawn_slots(popularity(experts, sigma, seed, 0), shape, sub_seed(seed, 77), mode);
 }
 
+CountMatrix hashed_slots(const ZipfMandelbrot& law, const HashTable& table, std::int64_t experts,
+                         const DrawShape& shape, const DrawnText& text, DrawMode mode) {
+  const auto cumulative = law.cumulative();
+  return TextDraws({cumulative.begin(), cumulative.end()}, table, experts, shape, mode)(text);
+}
+
 RoutingScenario lognormal(double sigma, std::uint64_t seed = 1) {
   RoutingScenario scenario;
   scenario.law.kind = RoutingLaw::Kind::lognormal;
@@ -191,10 +197,8 @@ TEST_CASE("hash layers: counts drawn at once against tokens drawn one by one") {
   const HashTable table = random_hash_table(1000, 4, 16, 9);
   const ZipfMandelbrot law(1000, 1, 2.7);
   const DrawShape shape{8, 4096, 4};
-  const CountMatrix exact =
-      hashed_slots(law.cumulative(), table, 16, shape, {5, 0}, DrawMode::exactly);
-  const CountMatrix fast =
-      hashed_slots(law.cumulative(), table, 16, shape, {5, 0}, DrawMode::by_counts);
+  const CountMatrix exact = hashed_slots(law, table, 16, shape, {5, 0}, DrawMode::exactly);
+  const CountMatrix fast = hashed_slots(law, table, 16, shape, {5, 0}, DrawMode::by_counts);
   for (std::int64_t p = 0; p < 8; ++p) CHECK(exact.row_sum(p) == 4096 * 4);
   for (std::int64_t p = 0; p < 8; ++p) CHECK(fast.row_sum(p) == 4096 * 4);
   // 8 x 4096 tokens, a share q of slots each: the sums of both over sources have a deviation of at
@@ -209,7 +213,7 @@ TEST_CASE("a table of zeros sends every slot to expert 0, however it is drawn") 
   const ZipfMandelbrot law(100, 1, 0);
   for (const DrawMode mode : {DrawMode::exactly, DrawMode::by_counts}) {
     const CountMatrix slots =
-        hashed_slots(law.cumulative(), zeros_hash_table(100, 6), 32, {4, 50, 6}, {1, 0}, mode);
+        hashed_slots(law, zeros_hash_table(100, 6), 32, {4, 50, 6}, {1, 0}, mode);
     for (std::int64_t p = 0; p < 4; ++p) CHECK(slots.at(p, 0) == 50 * 6);
     CHECK(skew(received_rows(per_shard(slots, 4))) == 4);  // P times the mean, on one of P ranks
   }
