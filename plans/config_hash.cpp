@@ -28,7 +28,15 @@ ConfigHash& ConfigHash::operator-=(const ConfigHash& other) {
 }
 
 std::string ConfigHash::hex() const {
-  return fmt::format("{:016x}{:016x}{:016x}{:016x}", words_[3], words_[2], words_[1], words_[0]);
+  constexpr std::string_view digits = "0123456789abcdef";
+  constexpr unsigned bits = 4, per_word = 64 / bits;
+  std::string text;
+  text.reserve(words_.size() * per_word);
+  for (std::size_t word = words_.size(); word-- > 0;) {
+    for (unsigned digit = per_word; digit-- > 0;)
+      text += digits[(words_[word] >> (bits * digit)) & 0xfU];
+  }
+  return text;
 }
 
 ConfigHash ConfigHash::of(std::string_view key, std::string_view value) {

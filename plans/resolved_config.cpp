@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 #include "inputs/nearest.hpp"
@@ -334,8 +334,55 @@ std::string_view name(Origin origin) {
 }
 
 namespace {
+
 thread_local ReadTrace* innermost_trace = nullptr;
-}
+
+// Where the settings of a configuration stand, by key: a hash table with open addressing, since
+// every plan of a sweep asks it dozens of times.
+class Places {
+ public:
+  static constexpr std::size_t nowhere = ~std::size_t{0};
+
+  Places() : slots_(size, empty) {
+    const std::vector<std::string>& names = KeyTable::instance().names();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      std::size_t slot = slot_of(names[i]);
+      while (slots_[slot] != empty) slot = (slot + 1) % size;
+      slots_[slot] = static_cast<std::uint16_t>(i);
+    }
+  }
+
+  // `is_there(i)`: whether the key stands at i.
+  template <class IsThere>
+  std::size_t find(std::string_view key, const IsThere& is_there) const {
+    for (std::size_t slot = slot_of(key); slots_[slot] != empty; slot = (slot + 1) % size) {
+      if (is_there(std::size_t{slots_[slot]})) return slots_[slot];
+    }
+    return nowhere;
+  }
+
+ private:
+  static constexpr std::uint16_t empty = 0xffff;
+  static constexpr std::size_t size = 4096;  // a few times the keys
+
+  // From the length and eight characters at the begin, in the middle and at the end.
+  static std::size_t slot_of(std::string_view key) {
+    constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
+    const std::size_t width = std::min(key.size(), sizeof(std::uint64_t));
+    std::uint64_t hash = key.size();
+    for (const std::size_t at : {std::size_t{0}, (key.size() - width) / 2, key.size() - width}) {
+      std::uint64_t part = 0;
+      if (width > 0) std::memcpy(&part, key.data() + at, width);
+      hash = (hash ^ part) * odd;
+      hash ^= hash >> 32U;
+    }
+    return hash % size;
+  }
+
+  std::vector<std::uint16_t> slots_;
+};
+
+}  // namespace
 
 ReadTrace::ReadTrace(std::vector<bool>& read) : read_(read), outer_(innermost_trace) {
   innermost_trace = this;
@@ -344,25 +391,18 @@ ReadTrace::ReadTrace(std::vector<bool>& read) : read_(read), outer_(innermost_tr
 ReadTrace::~ReadTrace() { innermost_trace = outer_; }
 
 const Setting& ResolvedConfig::at(std::string_view key) const {
+  static const Places places;
   // A configuration has the settings of the table, in its order.
-  static const std::unordered_map<std::string_view, std::size_t> places = [] {
-    std::unordered_map<std::string_view, std::size_t> all;
-    for (const std::string& name : KeyTable::instance().names()) all.emplace(name, all.size());
-    return all;
-  }();
-  const auto place = places.find(key);
-  const auto found = place != places.end() && place->second < settings.size()
-                         ? settings.begin() + static_cast<std::ptrdiff_t>(place->second)
-                         : settings.end();
-  if (found == settings.end() || found->key != key) {
+  const std::size_t index = places.find(
+      key, [&](std::size_t i) { return i < settings.size() && settings[i].key == key; });
+  if (index == Places::nowhere) {
     throw Error(ErrorKind::internal, fmt::format("no key '{}' in the table", key));
   }
   for (ReadTrace* trace = innermost_trace; trace != nullptr; trace = trace->outer_) {
-    const auto index = static_cast<std::size_t>(found - settings.begin());
     if (trace->read_.size() <= index) trace->read_.resize(settings.size());
     trace->read_[index] = true;
   }
-  return *found;
+  return settings[index];
 }
 
 std::int64_t ResolvedConfig::integer(std::string_view key) const {

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace meshsim {
 
-// A text as a field: in quotes where it needs them, and with an apostrophe in front where a
+// Appends a text as a field: in quotes where it needs them, and with an apostrophe in front where a
 // spreadsheet would take it for a formula.
-std::string csv_field(std::string text);
+void append_csv_field(std::string& to, std::string_view text);
+
+std::string csv_field(std::string_view text);
 
 }  // namespace meshsim

@@ -31,11 +31,11 @@ void append_text(std::string& to, std::string_view text) {
   }
 }
 
-std::string row_json(const SweepRow& row) {
+// The members of a row, without the brace that opens it.
+void append_members(std::string& text, const SweepRow& row) {
   const SweepOutcome& outcome = row.outcome;
-  std::string text;
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "{{\"index\": {}, \"plan_hash\": \"{}\", \"verdict\": \"{}\"", row.index,
+  fmt::format_to(out, "\"index\": {}, \"plan_hash\": \"{}\", \"verdict\": \"{}\"", row.index,
                  row.plan_hash, name(outcome.verdict));
   if (outcome.step_time) {
     fmt::format_to(out,
@@ -77,6 +77,11 @@ std::string row_json(const SweepRow& row) {
   text += ", \"command\": ";
   append_text(text, row.command);
   text += "}";
+}
+
+std::string row_json(const SweepRow& row) {
+  std::string text = "{";
+  append_members(text, row);
   return text;
 }
 
@@ -86,25 +91,38 @@ constexpr const char* csv_head =
     "peak_bytes,peak_is_least,chips,goodput_ratio,checkpoint_interval_s,cost_per_trillion_tokens,"
     "reason,change,command\n";
 
-std::string row_csv(const SweepRow& row) {
+void append_csv(std::string& text, const SweepRow& row) {
   const SweepOutcome& outcome = row.outcome;
-  std::string text = fmt::format("{},{},{},", row.index, row.plan_hash, name(outcome.verdict));
+  auto out = std::back_inserter(text);
+  fmt::format_to(out, "{},{},{},", row.index, row.plan_hash, name(outcome.verdict));
   if (outcome.step_time) {
-    text +=
-        fmt::format("{},{},{},{},{},", outcome.step_time->value(), outcome.tokens_per_s_per_device,
-                    row.tokens_per_chip_hour, outcome.mfu, outcome.fit_probability);
+    fmt::format_to(out, "{},{},{},{},{},", outcome.step_time->value(),
+                   outcome.tokens_per_s_per_device, row.tokens_per_chip_hour, outcome.mfu,
+                   outcome.fit_probability);
   } else {
     text += ",,,,,";
   }
-  text += outcome.peak ? fmt::format("{},{},", outcome.peak->value(), outcome.peak_is_least) : ",,";
-  text += row.chips > 0 ? fmt::format("{},", row.chips) : ",";
-  text += row.upkeep ? fmt::format("{},{},", row.upkeep->goodput, row.upkeep->checkpoint_interval)
-                     : ",,";
+  if (outcome.peak) {
+    fmt::format_to(out, "{},{},", outcome.peak->value(), outcome.peak_is_least);
+  } else {
+    text += ",,";
+  }
+  if (row.chips > 0) fmt::format_to(out, "{}", row.chips);
+  text += ',';
+  if (row.upkeep) {
+    fmt::format_to(out, "{},{},", row.upkeep->goodput, row.upkeep->checkpoint_interval);
+  } else {
+    text += ",,";
+  }
   if (row.upkeep && row.upkeep->cost_per_trillion_tokens)
-    text += fmt::format("{}", *row.upkeep->cost_per_trillion_tokens);
-  text += ",";
-  return text + csv_field(outcome.reason) + "," + csv_field(row.change) + "," +
-         csv_field(row.command) + "\n";
+    fmt::format_to(out, "{}", *row.upkeep->cost_per_trillion_tokens);
+  text += ',';
+  append_csv_field(text, outcome.reason);
+  text += ',';
+  append_csv_field(text, row.change);
+  text += ',';
+  append_csv_field(text, row.command);
+  text += '\n';
 }
 
 std::string rows_json(const std::vector<SweepRow>& rows, std::string_view indent) {
@@ -326,14 +344,23 @@ std::string sweep_head(SweepForm form, const SweepHead& head) {
   return text + ",\n  \"plans\": [";
 }
 
-std::string sweep_row(SweepForm form, const SweepHead& head, const SweepRow& row, bool first) {
+void append_sweep_row(std::string& to, SweepForm form, const SweepHead& head, const SweepRow& row,
+                      bool first) {
   switch (form) {
-    case SweepForm::table: return head.list_plans ? listed(row) : "";
-    case SweepForm::csv: return row_csv(row);
-    case SweepForm::jsonl: return "{\"record\": \"plan\", " + row_json(row).substr(1) + "\n";
-    case SweepForm::json: break;
+    case SweepForm::table:
+      if (head.list_plans) to += listed(row);
+      return;
+    case SweepForm::csv: append_csv(to, row); return;
+    case SweepForm::jsonl:
+      to += "{\"record\": \"plan\", ";
+      append_members(to, row);
+      to += '\n';
+      return;
+    case SweepForm::json:
+      to += first ? "\n    {" : ",\n    {";
+      append_members(to, row);
+      return;
   }
-  return fmt::format("{}\n    {}", first ? "" : ",", row_json(row));
 }
 
 std::string sweep_tail(SweepForm form, const SweepHead& head, const SweepSummary& summary) {

@@ -93,8 +93,9 @@ enum class SweepForm { table, json, jsonl, csv };
 SweepForm sweep_form(const std::string& name);
 
 std::string sweep_head(SweepForm form, const SweepHead& head);
-// `first`: of the report.
-std::string sweep_row(SweepForm form, const SweepHead& head, const SweepRow& row, bool first);
+// Appends a row. `first`: of the report.
+void append_sweep_row(std::string& to, SweepForm form, const SweepHead& head, const SweepRow& row,
+                      bool first);
 std::string sweep_tail(SweepForm form, const SweepHead& head, const SweepSummary& summary);
 
 }  // namespace meshsim

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "inputs/node.hpp"
 #include "inputs/yaml.hpp"
@@ -29,6 +31,27 @@ Node own_value(const std::string& text) {
   return value;
 }
 
+// Whether a shell takes `word` as it stands.
+bool is_plain_word(std::string_view word) {
+  static constexpr auto plain = [] {
+    std::array<bool, 256> is{};
+    for (const unsigned char c :
+         std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                          "._-+=/:,@%"))
+      is[c] = true;
+    return is;
+  }();
+  return !word.empty() && std::all_of(word.begin(), word.end(),
+                                      [](char c) { return plain[static_cast<unsigned char>(c)]; });
+}
+
+// Of " key=value" of all words.
+std::size_t length_of(const Change& change) {
+  std::size_t length = 0;
+  for (const auto& [key, value] : change) length += key.size() + value.size() + 2;
+  return length;
+}
+
 // The flags of what MaxText has no key for.
 std::string own_flags(const PlanRequest& request) {
   std::string text;
@@ -48,9 +71,7 @@ std::string own_flags(const PlanRequest& request) {
 }  // namespace
 
 std::string quoted_word(const std::string& word) {
-  constexpr std::string_view plain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=/:,@%";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+  if (is_plain_word(word)) return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return text + "'";
@@ -58,6 +79,7 @@ std::string quoted_word(const std::string& word) {
 
 std::string change_text(const Change& change) {
   std::string text;
+  text.reserve(length_of(change));
   for (const auto& [key, value] : change) {
     if (!text.empty()) text += ' ';
     text.append(key).append(1, '=').append(value);
@@ -113,12 +135,14 @@ bool ChangedCommands::find_common(const Change& change) {
 
 std::string ChangedCommands::of(const Change& change) {
   if (!find_common(change)) return command_of(changed(base_, change), command_);
-  std::string text = begin_;
+  std::string text;
+  text.reserve(begin_.size() + length_of(change) + end_.size());
+  text += begin_;
   for (const auto& [key, value] : change) {
     const std::size_t word = text.size() + 1;
     text.append(1, ' ').append(key).append(1, '=').append(value);
-    if (std::string quoted = quoted_word(text.substr(word)); quoted.size() != text.size() - word)
-      text.replace(word, std::string::npos, quoted);
+    if (!is_plain_word(std::string_view(text).substr(word)))
+      text.replace(word, std::string::npos, quoted_word(text.substr(word)));
   }
   return text += end_;
 }

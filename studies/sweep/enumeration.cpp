@@ -78,11 +78,20 @@ ChosenMachine machine_of(const std::vector<std::string>& texts) {
 
 Change change_of(const SweepSpace& space, const Choice& choice) {
   Change change;
-  for (std::size_t axis = 0; axis < choice.size(); ++axis) {
-    const Change& entry = space.axes[axis].entries[choice[axis]];
-    change.insert(change.end(), entry.begin(), entry.end());
-  }
+  find_change(space, choice, change);
   return change;
+}
+
+void find_change(const SweepSpace& space, const Choice& choice, Change& change) {
+  std::size_t words = 0;
+  for (std::size_t axis = 0; axis < choice.size(); ++axis) {
+    for (const auto& word : space.axes[axis].entries[choice[axis]]) {
+      if (words == change.size()) change.emplace_back();
+      if (change[words] != word) change[words] = word;
+      ++words;
+    }
+  }
+  change.resize(words);
 }
 
 Enumeration::Enumeration(const SweepSpace& space)

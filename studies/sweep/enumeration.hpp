@@ -25,6 +25,8 @@ using Choice = std::vector<std::uint32_t>;  // per axis, the index of its entry
 
 // What an axis' entries change, laid together: the difference of a choice from the base.
 Change change_of(const SweepSpace& space, const Choice& choice);
+// The same in place of what `change` held: of neighbours, most of it stays.
+void find_change(const SweepSpace& space, const Choice& choice, Change& change);
 
 class Enumeration {
  public:

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <string>
+#include <unordered_map>
 
 #include "plans/config_hash.hpp"
 #include "studies/sweep/plan_variants.hpp"
@@ -69,7 +71,12 @@ SweepOutcome outcome_of(const Answer& answer, const Calibration& calibration) {
 class Simulating : public PlanJudge {
  public:
   Simulating(const SweepSpace& space, Fidelity fidelity)
-      : space_(space), plans_(space.base), evaluator_(fidelity, Pruning::by_arguments) {}
+      : plans_(space.base),
+        evaluator_(fidelity, Pruning::by_arguments),
+        base_words_(ConfigHash::of("", "")) {
+    for (const std::string& word : space.base.assignments)
+      base_words_ += ConfigHash::of("asked", word);
+  }
 
   Judgement judge(const Change& change) override {
     Judgement judgement;
@@ -89,17 +96,24 @@ class Simulating : public PlanJudge {
   }
 
  private:
-  // Of the words of a plan that cannot be resolved.
-  ConfigHash asked(const Change& change) const {
-    ConfigHash sum = ConfigHash::of("", "");
-    for (const std::string& word : changed(space_.base, change).assignments)
-      sum += ConfigHash::of("asked", word);
+  // Of the words of a plan that cannot be resolved: those of the base and those of the change.
+  ConfigHash asked(const Change& change) {
+    ConfigHash sum = base_words_;
+    for (const auto& [key, value] : change) {
+      word_.assign(key).append(1, '=').append(value);
+      const auto known = words_.find(word_);
+      sum += known != words_.end()
+                 ? known->second
+                 : words_.emplace(word_, ConfigHash::of("asked", word_)).first->second;
+    }
     return sum;
   }
 
-  const SweepSpace& space_;
   PlanVariants plans_;
   Evaluator evaluator_;
+  ConfigHash base_words_;
+  std::unordered_map<std::string, ConfigHash> words_;  // of changes: as many as the axes have
+  std::string word_;                                   // scratch space
 };
 
 }  // namespace

@@ -109,6 +109,7 @@ const PlanVariants::Word& PlanVariants::word_of(const std::string& name, const s
 void PlanVariants::forget_words() {
   known_words_.clear();
   words_.clear();
+  last_.reset();
   for (Placed& place : latest_) {
     for (Replaced& one : place.replaced) one.word = nullptr;
   }
@@ -130,19 +131,22 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
   while (true) {
     const std::size_t known = not_in_place_.size();
     find_words(change);
-    std::string key;
+    fixed_.clear();
     for (const Word* word : words_) {
-      if (!word->in_place) key.append(word->name).append(1, '\x1f').append(word->value) += '\x1e';
+      if (!word->in_place) fixed_.push_back(word);
     }
-    if (!latest_.empty() && latest_.front().key == key) return &latest_.front();
+    if (last_ && last_->fixed == fixed_) return last_->place;  // mostly: fault_ is still its own
+    std::string key;
+    for (const Word* word : fixed_)
+      key.append(word->name).append(1, '\x1f').append(word->value) += '\x1e';
     if (const auto known_fault = refused_.find(key); known_fault != refused_.end()) {
       fault_ = known_fault->second;
+      last_ = {fixed_, nullptr};
       return nullptr;
     }
     Change fixed;
-    for (const Word* word : words_) {
-      if (!word->in_place) fixed.emplace_back(word->name, word->value);
-    }
+    for (const Word* word : fixed_) fixed.emplace_back(word->name, word->value);
+    last_.reset();  // its place may have to go
     Placed* place = nullptr;
     try {
       place = &placed(fixed, key);
@@ -153,7 +157,10 @@ PlanVariants::Placed* PlanVariants::place_of(const Change& change) {
         return nullptr;
       }
     }
-    if (not_in_place_.size() == known) return place;
+    if (not_in_place_.size() == known) {
+      last_ = {fixed_, place};
+      return place;
+    }
     forget_words();
   }
 }

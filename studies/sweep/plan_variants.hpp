@@ -10,6 +10,7 @@
 
 #include <exception>
 #include <list>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -84,7 +85,13 @@ class PlanVariants {
   std::exception_ptr fault_;
   std::unordered_map<std::string, Word> known_words_;
   std::vector<const Word*> words_;  // of the plan at hand
-  std::string key_;                 // scratch space
+  std::vector<const Word*> fixed_;  // those of them that are not set in place
+  struct Last {
+    std::vector<const Word*> fixed;
+    Placed* place = nullptr;
+  };
+  std::optional<Last> last_;  // what place_of found last
+  std::string key_;           // scratch space
 };
 
 }  // namespace meshsim

@@ -37,7 +37,7 @@ struct Block {
   std::vector<std::optional<Judgement>> known;  // by the store
   std::vector<std::optional<Judgement>> found;  // by another rank, else empty
   std::vector<SweepRow> rows;
-  std::vector<std::string> texts;
+  std::string text;  // of the rows
   // On a rank that judges for the first one:
   std::vector<bool> skip;  // rank 0 knows them
   std::vector<StoredPlan> judged;
@@ -242,10 +242,12 @@ class Sweep {
 
   std::shared_ptr<Block> judge_for_first(std::shared_ptr<Block> block) {
     std::unique_ptr<PlanJudge>& judge = judges_.local();
+    Change change;
     for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
       if (block->skip[i]) continue;
-      block->judged.push_back({block->first + static_cast<std::int64_t>(i),
-                               judged(*judge, change_of(space_, block->choices[i]))});
+      find_change(space_, block->choices[i], change);
+      block->judged.push_back(
+          {block->first + static_cast<std::int64_t>(i), judged(*judge, change)});
     }
     block->whole = !stopped();
     return block;
@@ -265,9 +267,12 @@ class Sweep {
 
   std::shared_ptr<Block> evaluated(std::shared_ptr<Block> block) {
     std::unique_ptr<PlanJudge>& judge = judges_.local();
+    ChangedCommands& commands = commands_.local();
     Keeper keeper(hooks_.store);
+    Change change;
+    block->rows.reserve(block->choices.size());
     for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
-      const Change change = change_of(space_, block->choices[i]);
+      find_change(space_, block->choices[i], change);
       SweepRow row;
       row.index = block->first + static_cast<std::int64_t>(i);
       Judgement judgement;
@@ -284,8 +289,8 @@ class Sweep {
         add_upkeep(row, block->chips[i] / std::max<std::int64_t>(1, block->slices[i]),
                    block->devices[i]);
       row.change = change_text(change);
-      row.command = commands_.local().of(change);
-      block->texts.push_back(sweep_row(options_.form, head_, row, row.index == 0));
+      row.command = commands.of(change);
+      append_sweep_row(block->text, options_.form, head_, row, row.index == 0);
       block->rows.push_back(std::move(row));
     }
     keeper.put();
@@ -318,10 +323,8 @@ class Sweep {
 
   void hand_on(const Block& block) {
     if (interrupted_) return;
-    for (std::size_t i = 0; i < block.rows.size(); ++i) {
-      summary_.add(block.rows[i]);
-      hooks_.write(block.texts[i]);
-    }
+    for (const SweepRow& row : block.rows) summary_.add(row);
+    hooks_.write(block.text);
     done_ += static_cast<std::int64_t>(block.rows.size());
     // Once a block is cut short, the rows behind it would leave a gap.
     interrupted_ = block.rows.size() < block.choices.size();
