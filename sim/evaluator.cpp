@@ -68,7 +68,8 @@ struct BlockUse {
   std::size_t count_class() const { return (per_microbatch ? 1U : 0U) + (per_tile ? 2U : 0U); }
 };
 
-// The blocks of a layout that have the same inputs.
+// The blocks of a layout that take their sizes from the same of its parts: from the head, from the
+// state, from both or from neither. Plans that differ in one of them share the time of the others.
 struct BlockGroup {
   std::int64_t id = 0;
   BlockInputs inputs;
@@ -365,16 +366,18 @@ class Evaluator::Memory {
   }
 
   std::vector<BlockGroup> groups_of(const StepProgram& program) {
-    std::vector<BlockGroup> groups;
+    std::vector<BlockGroup> groups(4);
+    const std::size_t state = sources_.size() - 1;
     for (const Block& block : blocks_of(program.root)) {
       const BlockInputs inputs = inputs_of(block, places_);
-      auto group = std::find_if(groups.begin(), groups.end(),
-                                [&](const BlockGroup& one) { return one.inputs == inputs; });
-      if (group == groups.end()) group = groups.insert(groups.end(), {0, inputs, {}});
+      BlockGroup& group =
+          groups[(inputs.reads(TemplateSlot::head) ? 1U : 0U) + (inputs.reads(state) ? 2U : 0U)];
+      group.inputs = united(group.inputs, inputs);
       // The event engine splits the times of every block of its own into causes.
-      group->add({&block_form(block, inputs), block.times, block.per_microbatch, block.per_tile},
-                 fidelity_ == Fidelity::closed_form);
+      group.add({&block_form(block, inputs), block.times, block.per_microbatch, block.per_tile},
+                fidelity_ == Fidelity::closed_form);
     }
+    std::erase_if(groups, [](const BlockGroup& group) { return group.blocks.empty(); });
     for (BlockGroup& group : groups) {
       Key key;
       for (const BlockUse& use : group.blocks)
@@ -459,26 +462,28 @@ class Evaluator::Memory {
     GroupTime sum;
     std::optional<Operations> operations;
     for (const BlockUse& use : group.blocks)
-      sum[use.count_class()].add(time_of(plan, context, *use.form, machine, operations), use.times);
+      sum[use.count_class()].add(time_of(plan, context, group, *use.form, machine, operations),
+                                 use.times);
     return group_times_.insert(key, std::move(sum));
   }
 
-  // Result `memo` of a block under its inputs, made by `make(operations)`. `operations`: those of
-  // the form's slots, once they are needed.
+  // Result `memo` of a block of `group` under its inputs, made by `make(operations)`. `operations`:
+  // those of the group's slots, once they are needed.
   template <class Value, class Make>
   const Value& of_block(Memo<Value>& memo, const Plan& plan, const Context& context,
-                        const BlockForm& form, std::optional<Operations>& operations,
-                        const Make& make) {
+                        const BlockGroup& group, const BlockForm& form,
+                        std::optional<Operations>& operations, const Make& make) {
     key_.clear().add(form.id).add(context.id);
     add_inputs(form.inputs);
     if (const Value* known = memo.find(key_)) return *known;
-    if (!operations) operations.emplace(whole_templates(plan, form.inputs.slots));
+    if (!operations) operations.emplace(whole_templates(plan, group.inputs.slots));
     return memo.insert(key_, make(*operations));
   }
 
-  const BlockTime& time_of(const Plan& plan, const Context& context, BlockForm& form,
-                           const Machine& machine, std::optional<Operations>& operations) {
-    return of_block(times_, plan, context, form, operations, [&](const Operations& at_hand) {
+  const BlockTime& time_of(const Plan& plan, const Context& context, const BlockGroup& group,
+                           BlockForm& form, const Machine& machine,
+                           std::optional<Operations>& operations) {
+    return of_block(times_, plan, context, group, form, operations, [&](const Operations& at_hand) {
       return form.block.solve(at_hand, row_, machine, engine_);
     });
   }
@@ -489,10 +494,9 @@ class Evaluator::Memory {
     find_row();
     std::optional<Operations> operations;
     for (const BlockUse& use : group.blocks) {
-      const BlockRun& run =
-          of_block(runs_, plan, context, *use.form, operations, [&](const Operations& at_hand) {
-            return use.form->block.run(at_hand, row_, machine, engine_);
-          });
+      const BlockRun& run = of_block(
+          runs_, plan, context, group, *use.form, operations,
+          [&](const Operations& at) { return use.form->block.run(at, row_, machine, engine_); });
       const std::int64_t count = use.times * count_of(plan, use.count_class());
       answer.step_time += run.total * count;
       model_flops += run.model_flops * count;

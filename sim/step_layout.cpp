@@ -1,6 +1,7 @@
 #include "sim/step_layout.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -121,6 +122,24 @@ BlockInputs inputs_of(const Block& block, const NumberRow& row) {
     if (!slots.contains(number.slot)) inputs.numbers.push_back(number);
   }
   return inputs;
+}
+
+bool BlockInputs::reads(std::size_t slot) const {
+  return std::find(slots.begin(), slots.end(), slot) != slots.end() ||
+         std::any_of(numbers.begin(), numbers.end(),
+                     [&](const Number& number) { return number.slot == slot; });
+}
+
+BlockInputs united(const BlockInputs& a, const BlockInputs& b) {
+  BlockInputs both;
+  std::set_union(a.slots.begin(), a.slots.end(), b.slots.begin(), b.slots.end(),
+                 std::back_inserter(both.slots));
+  std::set_union(a.numbers.begin(), a.numbers.end(), b.numbers.begin(), b.numbers.end(),
+                 std::back_inserter(both.numbers));
+  std::erase_if(both.numbers, [&](const BlockInputs::Number& number) {
+    return std::binary_search(both.slots.begin(), both.slots.end(), number.slot);
+  });
+  return both;
 }
 
 void add_block(Key& key, const Block& block) {

@@ -36,8 +36,9 @@ struct BlockInputs {
   };
   std::vector<std::size_t> slots;  // whose operations it runs, ascending
   std::vector<Number> numbers;     // of other slots, ascending
-  auto operator<=>(const BlockInputs&) const = default;
+  bool reads(std::size_t slot) const;
 };
+BlockInputs united(const BlockInputs& a, const BlockInputs& b);
 BlockInputs inputs_of(const Block& block, const NumberRow& row);
 
 // All of a block but its numbers.
