@@ -44,8 +44,8 @@ Operations::Operations(const StepTemplates& templates) {
   }
 }
 
-const OpTemplate& Operations::at(const WorkSource& source) const {
-  return *by_slot_[static_cast<std::size_t>(source.slot)][static_cast<std::size_t>(source.op)];
+const OpTemplate& Operations::at(std::int32_t slot, std::int32_t op) const {
+  return *by_slot_[static_cast<std::size_t>(slot)][static_cast<std::size_t>(op)];
 }
 
 void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers) {
@@ -65,7 +65,8 @@ void renumber(ProgramNode& node, const Operations& operations,
               std::span<const std::int64_t> numbers) {
   Leaf& leaf = node.leaf;
   if (node.kind == ProgramNode::Kind::leaf && leaf.source.slot >= 0) {
-    std::visit([&](const auto& work) { leaf.work = work; }, operations.at(leaf.source).work);
+    std::visit([&](const auto& work) { leaf.work = work; },
+               operations.at(leaf.source.slot, leaf.source.op).work);
   } else if (node.kind == ProgramNode::Kind::leaf) {
     renumber_bytes(leaf, numbers);
   }

@@ -20,7 +20,7 @@ Bytes amount_of(std::span<const AmountTerm> terms, std::span<const std::int64_t>
 class Operations {
  public:
   explicit Operations(const StepTemplates& templates);
-  const OpTemplate& at(const WorkSource& source) const;
+  const OpTemplate& at(std::int32_t slot, std::int32_t op) const;  // as in a WorkSource
 
  private:
   std::vector<std::vector<const OpTemplate*>> by_slot_;

@@ -6,27 +6,7 @@
 #include "units/interned.hpp"
 
 namespace meshsim {
-namespace {
-
-// Of the leaf with the numbers at hand, which go to the leaf only where no template has them.
-Price price_of(Leaf& leaf, const Operations& operations, std::span<const std::int64_t> numbers,
-               const Machine& machine) {
-  if (leaf.source.slot >= 0)
-    return std::visit([&](const auto& work) { return price(work, machine); },
-                      operations.at(leaf.source).work);
-  renumber_bytes(leaf, numbers);
-  return price(leaf, machine);
-}
-
-// Of the mathematics.
-FlopCount model_flops(const Leaf& leaf, const Operations& operations) {
-  if (leaf.pass != Pass::forward && leaf.pass != Pass::backward) return {};
-  const auto* work = leaf.source.slot >= 0 ? std::get_if<Compute>(&operations.at(leaf.source).work)
-                                           : std::get_if<Compute>(&leaf.work);
-  return work != nullptr ? work->model_flops : FlopCount();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 CauseNames::CauseNames() {
   for (std::size_t cause = 0; cause <= core_cause_count; ++cause) number(core_cause_name(cause));
@@ -67,14 +47,33 @@ SolvableBlock::SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes)
     part.alone = node.kind == ProgramNode::Kind::leaf;
     if (!part.alone) part.graph = activity_graph(node, default_event_cap);
     for_each_leaf(node, [&](const Leaf& leaf, std::int64_t times) {
-      part.leaves.push_back(const_cast<Leaf*>(&leaf));  // one of nodes_
-      part.times.push_back(times);
-      part.causes.push_back(leaf.idle ? CauseNames::bubble
-                            : std::holds_alternative<Compute>(leaf.work)
-                                ? core
-                                : causes.number(transfer_cause(leaf)));
+      Item& item = part.items.emplace_back();
+      item.leaf = const_cast<Leaf*>(&leaf);  // one of nodes_
+      item.times = times;
+      item.slot = leaf.source.slot;
+      item.op = leaf.source.op;
+      item.on_core = std::holds_alternative<Compute>(leaf.work);
+      item.model_flops = leaf.pass == Pass::forward || leaf.pass == Pass::backward;
+      item.cause = leaf.idle      ? CauseNames::bubble
+                   : item.on_core ? core
+                                  : causes.number(transfer_cause(leaf));
     });
   }
+}
+
+// With the numbers at hand, which go to the leaf only where no template has them. Adds the leaf's
+// FLOPs to those of the run.
+Price SolvableBlock::price_of(const Item& item, const Operations& operations,
+                              std::span<const std::int64_t> numbers, const Machine& machine) {
+  const auto count = [&](const auto& work) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(work)>, Compute>) {
+      if (item.model_flops) run_.model_flops += work.model_flops * item.times;
+    }
+    return price(work, machine);
+  };
+  if (item.slot >= 0) return std::visit(count, operations.at(item.slot, item.op).work);
+  renumber_bytes(*item.leaf, numbers);
+  return std::visit(count, item.leaf->work);
 }
 
 const BlockRun& SolvableBlock::run(const Operations& operations,
@@ -86,19 +85,19 @@ const BlockRun& SolvableBlock::run(const Operations& operations,
   for (Part& part : parts_) {
     const std::size_t first = run_.parts.size();
     costs_.clear();
-    for (std::size_t i = 0; i < part.leaves.size(); ++i) {
-      Leaf& leaf = *part.leaves[i];
-      run_.model_flops += model_flops(leaf, operations) * part.times[i];
-      const Price price = price_of(leaf, operations, numbers, machine);
-      run_.parts.push_back({part.causes[i], price, {price.duration, {}}});
-      if (!part.alone) costs_.push_back(fluid_leaf(leaf, price));
+    for (const Item& item : part.items) {
+      BlockRun::Part& done = run_.parts.emplace_back();
+      done.cause = item.cause;
+      done.price = price_of(item, operations, numbers, machine);
+      done.time = {done.price.duration, {}};
+      if (!part.alone) costs_.push_back(fluid_leaf(item.on_core, done.price));
     }
     if (part.alone) {
       run_.total += run_.parts.back().price.duration;
       continue;
     }
     run_.total += Picoseconds(engine.run(part.graph, costs_));
-    for (std::size_t i = 0; i < part.leaves.size(); ++i)
+    for (std::size_t i = 0; i < part.items.size(); ++i)
       run_.parts[first + i].time = engine.times()[i];
   }
   return run_;

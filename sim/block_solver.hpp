@@ -75,13 +75,23 @@ class SolvableBlock {
                   const Machine& machine, FluidEngine& engine);
 
  private:
-  struct Part {
-    ActivityGraph graph;              // of a Parallel
-    std::vector<Leaf*> leaves;        // one, or those of the graph
-    std::vector<std::size_t> causes;  // of each leaf
-    std::vector<std::int64_t> times;  // that each leaf runs
-    bool alone = true;                // a leaf
+  // A leaf, and what is asked of it again and again: leaves lie far apart.
+  struct Item {
+    Leaf* leaf = nullptr;
+    std::int64_t times = 1;  // that it runs
+    std::size_t cause = 0;
+    std::int32_t slot = 0, op = 0;  // WorkSource
+    bool on_core = false;
+    bool model_flops = false;  // its FLOPs are of the mathematics: no recompute, no optimizer
   };
+  struct Part {
+    ActivityGraph graph;      // of a Parallel
+    std::vector<Item> items;  // one, or the leaves of the graph
+    bool alone = true;        // a leaf
+  };
+
+  Price price_of(const Item& item, const Operations& operations,
+                 std::span<const std::int64_t> numbers, const Machine& machine);
 
   std::vector<ProgramNode> nodes_;
   std::vector<Part> parts_;

@@ -182,7 +182,7 @@ class Evaluator::Memory {
   // depend on.
   template <class Value, class Make>
   Value& remembered(Memo<Value>& memo, SettingsRead& settings, const Make& make) {
-    const std::size_t inputs = key_.bytes().size();
+    const std::size_t inputs = key_.words().size();
     settings.add_to(key_, values_);
     if (Value* known = memo.find(key_)) return *known;
     Key key = key_;

@@ -10,12 +10,16 @@
 
 namespace meshsim {
 
-FluidLeaf fluid_leaf(const Leaf& leaf, const Price& price) {
+FluidLeaf fluid_leaf(bool on_core, const Price& price) {
   FluidLeaf cost;
   cost.duration = static_cast<double>(price.duration.value());
-  cost.on_core = std::holds_alternative<Compute>(leaf.work);
+  cost.on_core = on_core;
   for (std::size_t r = 0; r < resource_count; ++r) cost.uses[r] = price.use(r);
   return cost;
+}
+
+FluidLeaf fluid_leaf(const Leaf& leaf, const Price& price) {
+  return fluid_leaf(std::holds_alternative<Compute>(leaf.work), price);
 }
 
 std::int64_t FluidEngine::run(const ActivityGraph& graph, std::span<const FluidLeaf> leaves,

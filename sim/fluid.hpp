@@ -22,6 +22,7 @@ struct FluidLeaf {
   bool on_core = false;
   std::array<double, resource_count> uses{};  // of each resource, in [0, 1]
 };
+FluidLeaf fluid_leaf(bool on_core, const Price& price);
 FluidLeaf fluid_leaf(const Leaf& leaf, const Price& price);
 
 // Why time passed: `alone`, the part that the leaf would have taken by itself, and the rest,
