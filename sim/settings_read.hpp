@@ -82,6 +82,20 @@ class SettingsRead {
   std::vector<bool> read_;  // by the index of the setting
 };
 
+// The result of `make` under the inputs in `key` and the settings that such results were seen to
+// read. Leaves `key` changed.
+template <class Value, class Make>
+Value& remembered(Memo<Value>& memo, Key& key, SettingsRead& settings, SettingValues& values,
+                  const Make& make) {
+  const std::size_t inputs = key.words().size();
+  settings.add_to(key, values);
+  if (Value* known = memo.find(key)) return *known;
+  Key inputs_read = key;
+  Value made = settings.watch(values, make);
+  settings.add_to(inputs_read.cut(inputs), values);
+  return memo.insert(inputs_read, std::move(made));
+}
+
 // A value of any form.
 void add_value(Key& key, const Node& value);
 
