@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "reports/device_report.hpp"
 #include "reports/plan_report.hpp"
 
 namespace meshsim {
@@ -117,7 +118,8 @@ void add_step(const std::optional<Step>& step, Json& report) {
 
 }  // namespace
 
-Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::vector<Fix>& fixes) {
+Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::vector<Fix>& fixes,
+               const std::optional<DeviceClasses>& devices) {
   const Plan& plan = *evaluation.plan;
   Json report = report_head("plan");
   report["kind"] = kind;
@@ -150,6 +152,10 @@ Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::v
       evaluation.step ? Json(evaluation.step->program.routed_slots) : Json(nullptr);
   report["dropped_slots"] =
       evaluation.step ? Json(evaluation.step->program.dropped_slots) : Json(nullptr);
+  report["device_step"] = nullptr;
+  report["device_spread"] = Json::array();
+  report["device_classes"] = Json::array();
+  if (devices) add_devices(*devices, evaluation, report);
   report["fixes"] = fixes_json(fixes);
   report["tensors"] = tensors_json(evaluation);
   report["resolved"] = resolved_json(plan.config);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "reports/document.hpp"
+#include "sim/device_classes.hpp"
 #include "sim/evaluation.hpp"
 
 namespace meshsim {
@@ -23,8 +24,12 @@ struct Fix {
 // Schema https://meshsim.dev/schema/plan/1; `kind` is "fit" or "simulate". Where the step is not
 // modelled, `step_time_ps` and what follows from it are null and `time` and `collectives` are
 // empty.
-Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::vector<Fix>& fixes);
+// `devices` of the same step, if they are told apart; else device_step is null, and device_spread
+// and device_classes are empty.
+Json plan_json(const Evaluation& evaluation, std::string_view kind, const std::vector<Fix>& fixes,
+               const std::optional<DeviceClasses>& devices = {});
 
-std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes);
+std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes,
+                       const std::optional<DeviceClasses>& devices = {});
 
 }  // namespace meshsim

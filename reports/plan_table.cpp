@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "reports/device_report.hpp"
 #include "reports/plan_report.hpp"
 #include "reports/topology_report.hpp"
 #include "units/print.hpp"
@@ -247,11 +248,13 @@ std::string fix_lines(const Evaluation& evaluation, const std::vector<Fix>& fixe
 
 }  // namespace
 
-std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes) {
+std::string plan_table(const Evaluation& evaluation, const std::vector<Fix>& fixes,
+                       const std::optional<DeviceClasses>& devices) {
   std::string text = headline(evaluation) + "\n";
   if (evaluation.step)
     text += time_table(*evaluation.step) + "\n" + expert_table(*evaluation.step) +
-            traffic_table(*evaluation.step) + "\n";
+            (devices ? device_table(*devices, evaluation) : "") + traffic_table(*evaluation.step) +
+            "\n";
   text += memory_table(evaluation) + "\n" + largest(evaluation) + "\n";
   text += listed("assumed", evaluation.assumptions);
   text += listed("not modelled", evaluation.not_modelled);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "units/error.hpp"
@@ -49,10 +50,14 @@ GroupLoads::GroupLoads(std::vector<std::shared_ptr<const ExpertLoads>> loads,
                        const DeviceGrid& grid, const Machine& machine)
     : loads_(std::move(loads)), grid_(grid), machine_(machine) {
   const DeviceGrid::Meetings& groups = grid.meetings({"expert"});
-  if (groups.count != loads_.size())
-    throw Error(ErrorKind::internal, "loads of another number of expert-parallel groups");
   group_ = groups.of;
-  std::vector<std::uint32_t> members(groups.count, 0);
+  if (group_.empty()) {  // one device each
+    group_.resize(grid.classes());
+    std::iota(group_.begin(), group_.end(), 0);
+  }
+  if ((groups.of.empty() ? group_.size() : groups.count) != loads_.size())
+    throw Error(ErrorKind::internal, "loads of another number of expert-parallel groups");
+  std::vector<std::uint32_t> members(loads_.size(), 0);
   for (const std::uint32_t group : group_) rank_.push_back(members[group]++);
 }
 

@@ -34,6 +34,7 @@ class DeviceWalk {
       step.total = std::max(step.total, devices_[d].end);
     }
     step.classes = std::move(devices_);
+    step.common = common_;
     return step;
   }
 
@@ -47,6 +48,8 @@ class DeviceWalk {
     ActivityGraph graph;
     std::vector<FluidLeaf> costs;  // of its leaves, those that follow the routing left out
     std::vector<std::size_t> routed;
+    std::vector<std::int64_t> runs;                   // of each leaf
+    ResourceTimes common{};                           // that all others take
     std::vector<const DeviceGrid::Meetings*> joined;  // by each leaf; null: none
     std::vector<const DeviceGrid::Meetings*> kinds;   // those of `joined`, each once
     std::optional<std::int64_t> together;  // its time if all start at once and nothing is routed
@@ -81,6 +84,7 @@ class DeviceWalk {
       place = first;
       const std::int64_t start = now_.front();
       const std::vector<DeviceStep::Device> before = together ? devices_ : decltype(devices_){};
+      const ResourceTimes common_before = common_;
       walk(node.children.front(), offset, place);
       offset += node.exchange_stride;
       if (node.exchange_stride != 0) continue;
@@ -88,10 +92,16 @@ class DeviceWalk {
       if (together && now_together) {
         const std::int64_t left = node.times - i - 1;
         const std::int64_t body = now_.front() - start;
+        const auto repeat = [&](ResourceTimes& times, const ResourceTimes& so_far) {
+          for (std::size_t r = 0; r < resource_count; ++r)
+            times[r] += (times[r] - so_far[r]) * static_cast<double>(left);
+        };
+        repeat(common_, common_before);
         for (std::size_t d = 0; d < now_.size(); ++d) {
           now_[d] += left * body;
           devices_[d].experts += (devices_[d].experts - before[d].experts) * left;
           devices_[d].waited += (devices_[d].waited - before[d].waited) * left;
+          repeat(devices_[d].routed, before[d].routed);
         }
         return;
       }
@@ -104,18 +114,26 @@ class DeviceWalk {
     const std::int32_t exchange = RoutedPrices::exchange_of(leaf, offset);
     if (const auto* collective = std::get_if<Collective>(&leaf.work)) meet(collective->mesh_axes);
     if (exchange < 0) {
-      if (leaf_times_.size() <= number) leaf_times_.resize(number + 1, -1);
-      std::int64_t& time = leaf_times_[number];
-      if (time < 0) time = price(leaf, machine_).duration.value();
-      for (std::int64_t& now : now_) now += time;
+      if (leaf_prices_.size() <= number) leaf_prices_.resize(number + 1);
+      std::unique_ptr<Price>& known = leaf_prices_[number];
+      if (!known) known = std::make_unique<Price>(price(leaf, machine_));
+      for (std::int64_t& now : now_) now += known->duration.value();
+      add(known->times, 1, common_);
       return;
     }
     loads_.price(leaf, exchange, prices_);
     for (std::size_t d = 0; d < now_.size(); ++d) {
-      const Picoseconds time = prices_[d].duration;
-      now_[d] += time.value();
-      devices_[d].experts += time;
+      now_[d] += prices_[d].duration.value();
+      spend(prices_[d], 1, devices_[d]);
     }
+  }
+
+  static void add(const ResourceTimes& times, std::int64_t runs, ResourceTimes& sum) {
+    for (std::size_t r = 0; r < resource_count; ++r) sum[r] += times[r] * static_cast<double>(runs);
+  }
+  static void spend(const Price& price, std::int64_t runs, DeviceStep::Device& device) {
+    device.experts += price.duration * runs;
+    add(price.times, runs, device.routed);
   }
 
   void meet(const std::vector<std::string>& mesh_axes) {
@@ -137,11 +155,20 @@ class DeviceWalk {
     known = std::make_unique<Known>();
     known->graph = activity_graph(node, default_event_cap);
     const ActivityGraph& graph = known->graph;
+    known->runs.assign(graph.leaves.size(), 0);
+    for (const ActivityGraph::Activity& activity : graph.activities) {
+      if (activity.leaf != ActivityGraph::join)
+        ++known->runs[static_cast<std::size_t>(activity.leaf)];
+    }
     for (std::size_t i = 0; i < graph.leaves.size(); ++i) {
-      const bool routed = graph.exchanges[i] >= 0;
-      if (routed) known->routed.push_back(i);
-      known->costs.push_back(
-          routed ? FluidLeaf{} : fluid_leaf(*graph.leaves[i], price(*graph.leaves[i], machine_)));
+      if (graph.exchanges[i] >= 0) {
+        known->routed.push_back(i);
+        known->costs.emplace_back();
+      } else {
+        const Price alike = price(*graph.leaves[i], machine_);
+        known->costs.push_back(fluid_leaf(*graph.leaves[i], alike));
+        add(alike.times, known->runs[i], known->common);
+      }
       const auto* collective = std::get_if<Collective>(&graph.leaves[i]->work);
       const DeviceGrid::Meetings* meetings =
           collective != nullptr ? &grid_.meetings(collective->mesh_axes) : nullptr;
@@ -158,6 +185,7 @@ class DeviceWalk {
     Known& known = known_of(node, place.parallel++);
     const ActivityGraph& graph = known.graph;
     place.leaf += graph.tree_leaves;
+    add(known.common, 1, common_);
     const bool together = are_together();
     if (together && known.routed.empty()) {
       if (!known.together) known.together = engine_.run(graph, known.costs);
@@ -169,14 +197,14 @@ class DeviceWalk {
     const std::span<Own> own(own_.data(), known.routed.size());
     for (std::size_t r = 0; r < known.routed.size(); ++r) {
       const std::size_t i = known.routed[r];
-      find_costs(*graph.leaves[i], graph.exchange(i, offset), own[r]);
+      find_costs(*graph.leaves[i], graph.exchange(i, offset), known.runs[i], own[r]);
     }
     enter_alike(own);
     refine(known.kinds);
     run_colours(known, own);
   }
 
-  void find_costs(const Leaf& leaf, std::int32_t exchange, Own& own) {
+  void find_costs(const Leaf& leaf, std::int32_t exchange, std::int64_t runs, Own& own) {
     loads_.price(leaf, exchange, own.prices);
     const std::vector<Price>& prices = own.prices.prices;
     costs_.clear();
@@ -196,7 +224,7 @@ class DeviceWalk {
     own.of.resize(now_.size());
     for (std::size_t d = 0; d < now_.size(); ++d) {
       own.of[d] = numbers_[own.prices.of[d]];
-      devices_[d].experts += prices[own.prices.of[d]].duration;
+      spend(prices[own.prices.of[d]], runs, devices_[d]);
     }
   }
 
@@ -311,8 +339,9 @@ class DeviceWalk {
   DeviceLoads& loads_;
   std::vector<std::int64_t> now_;
   std::vector<DeviceStep::Device> devices_;
-  std::vector<std::int64_t> leaf_times_;  // of leaves that do not follow the routing; -1: unknown
-  std::vector<std::unique_ptr<Known>> known_;  // per Parallel
+  ResourceTimes common_{};
+  std::vector<std::unique_ptr<Price>> leaf_prices_;  // of leaves that do not follow the routing
+  std::vector<std::unique_ptr<Known>> known_;        // per Parallel
   std::vector<std::int64_t> latest_;
   Colours colours_;          // of each class, in the Parallel at hand
   std::uint32_t count_ = 0;  // of colours

@@ -32,10 +32,12 @@ namespace meshsim {
 struct DeviceStep {
   struct Device {
     Picoseconds end;
-    Picoseconds experts;  // operations that follow the routing, as long as they take alone
-    Picoseconds waited;   // for others, until a transfer could start
+    Picoseconds experts;     // operations that follow the routing, as long as they take alone
+    Picoseconds waited;      // for others, until a transfer could start
+    ResourceTimes routed{};  // what operations that follow the routing take of each resource
   };
   Picoseconds total;
+  ResourceTimes common{};       // what all other operations take, alike on all devices
   std::vector<Device> classes;  // as the grid numbers them
 };
 

@@ -1,6 +1,6 @@
 """Routing scenarios of a plan: what they cost, what they move, and what is refused."""
 
-from command_line import DONE, INVALID, IO, CommandLine
+from command_line import DONE, INVALID, IO, USAGE, CommandLine
 
 # A model of 43 layers (3 of them hash-routed) that is small enough to be routed for real: 2 ranks of
 # 8 tokens each, without recomputation, so that every exchange happens once in either pass.
@@ -189,6 +189,53 @@ class RealRouting(CommandLine):
         done = self.run_words(["simulate", *TINY, "--routing", f"trace:{trace},step=2"])
         self.assertEqual(done.code, INVALID)
         self.assertIn("steps (got 2, want at least 3, for step=2)", done.err)
+
+
+class Devices(CommandLine):
+    SKEWED = ["--routing", "lognormal:sigma=0.7,seed=5", "--hash-table", "zeros"]
+
+    def simulated(self, *words):
+        done = self.run_words(["simulate", *TINY, *self.SKEWED, "-o", "json", *words])
+        self.assertEqual(done.code, DONE, done.err)
+        return done.json()
+
+    def test_the_event_engine_tells_the_ranks_apart(self):
+        report = self.simulated("--fidelity", "event")
+        step = report["device_step"]
+        self.assertEqual((step["detail"], step["classes"], step["devices_per_class"]),
+                         ("ranks", 2, 2))
+        classes = report["device_classes"]
+        self.assertEqual([one["device_class"] for one in classes], ["expert=0", "expert=1"])
+        self.assertEqual(step["step_time_ps"], max(one["end_ps"] for one in classes))
+        # Hash layers send all to expert 0: rank 0 works longest, the other one waits for it.
+        self.assertGreater(classes[0]["experts_ps"], classes[1]["experts_ps"])
+        self.assertGreater(classes[1]["waited_ps"], classes[0]["waited_ps"])
+        self.assertEqual(step["slowest"], "expert=0")
+        for one in classes:
+            self.assertEqual(one["peak_bytes"], report["peak_bytes"])
+        for spread in report["device_spread"]:
+            times = [one[spread["quantity"] + "_ps"] for one in classes]
+            self.assertEqual((spread["least_ps"], spread["most_ps"]), (min(times), max(times)))
+            self.assertAlmostEqual(spread["mean_ps"], sum(times) / len(times), delta=1)
+        self.assertEqual({one["mesh_axes"] for one in report["device_spread"]
+                          if one["quantity"].startswith("ici")} - {""}, {"fsdp", "expert"})
+
+    def test_all_devices_or_none(self):
+        report = self.simulated("--fidelity", "event", "--devices", "all")
+        self.assertEqual([one["device_class"] for one in report["device_classes"]],
+                         [f"fsdp={f}, expert={e}" for f in range(2) for e in range(2)])
+        ranks = self.simulated("--fidelity", "event")
+        self.assertEqual(report["step_time_ps"], ranks["step_time_ps"])
+        for words in ([], ["--fidelity", "event", "--devices", "none"]):
+            none = self.simulated(*words)
+            self.assertIsNone(none["device_step"])
+            self.assertEqual(none["device_classes"], [])
+
+    def test_what_cannot_be_told_apart_is_refused(self):
+        for words in (["--devices", "all"], ["--devices", "ranks", "--fidelity", "closed-form"],
+                      ["--devices", "some", "--fidelity", "event"]):
+            done = self.run_words(["simulate", *TINY, *self.SKEWED, *words])
+            self.assertEqual((done.code, done.out), (USAGE, ""), words)
 
 
 class Refusals(CommandLine):

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "cost_models/machine.hpp"
+#include "sim/device_classes.hpp"
 #include "sim/device_step.hpp"
 #include "sim/event_engine.hpp"
 #include "tests/program/jobs.hpp"
@@ -182,4 +183,58 @@ TEST_CASE("of interleaved groups a link carries what all of them send", "[sim][d
   // 96 slots against 64 on the busiest way; 96 + 32 against 64 + 64.
   CHECK(sending(alike) == Approx(1.5 * sending(balanced)).margin(2));
   CHECK(sending(opposite) == Approx(sending(balanced)).margin(2));
+}
+
+TEST_CASE("a device is busy with what all do and with its own rows", "[sim][devices]") {
+  // Rank 0 has 192 rows, rank 1 has 64: 24 tiles and 8, and one tile that does not follow the
+  // routing. The gather receives 3/4 of 8000 bytes over two links: 3000 ps of them.
+  StepProgram program = program_of(sequence({repeat(
+      3, sequence({parallel(sequence({repeat(2, routed_work(0)), work(1, 0)}), {gather(8'000)}),
+                   work(1, 0), meeting()}))}));
+  program.loads = loads_of({two_ranks(96, 32)});
+  const DeviceStep step = of_ranks(program, two_ranks_machine());
+  const double tile = static_cast<double>(one_tile);
+  CHECK(step.common[tensor_core] == Approx(3 * 2 * tile));
+  CHECK(step.common[ici_0] == Approx(3 * 3000));
+  CHECK(step.classes[0].routed[tensor_core] == Approx(3 * 2 * 24 * tile));
+  CHECK(step.classes[1].routed[tensor_core] == Approx(3 * 2 * 8 * tile));
+  CHECK(step.classes[0].experts == Picoseconds(3 * 2 * 24 * one_tile));
+  CHECK(step.classes[1].waited == Picoseconds(3 * 2 * 16 * one_tile));
+}
+
+TEST_CASE("the devices of a plan, as ranks of one group and all of them", "[sim][devices]") {
+  PlanRequest asked =
+      request(job("qwen3-30b-a3b", "v5p-32",
+                  {"ici_expert_parallelism=4", "ici_fsdp_parallelism=2", "ici_tensor_parallelism=2",
+                   "allow_split_physical_axes=true", "max_target_length=512"}));
+  CHECK_FALSE(device_classes(make_plan(asked), *evaluate(make_plan(asked), Fidelity::event).step,
+                             DeviceDetail::all));  // balanced
+  Node law;
+  law.kind = Node::Kind::scalar;
+  law.text = "lognormal:sigma=0.45,seed=1";
+  asked.own["routing"] = law;
+  const Plan plan = make_plan(asked);
+  const Evaluation evaluation = evaluate(plan, Fidelity::event);
+  const auto ranks = device_classes(plan, *evaluation.step, DeviceDetail::ranks);
+  const auto all = device_classes(plan, *evaluation.step, DeviceDetail::all);
+  REQUIRE((ranks && all));
+  CHECK(ranks->grid.classes() == 4);
+  CHECK(ranks->devices_each == 4);
+  // Tensor-parallel devices share their tokens.
+  CHECK(all->grid.classes() == 8);
+  CHECK(all->devices_each == 2);
+  CHECK(all->place(7) == "fsdp=1, expert=3");
+  // The first group draws the tokens that all draw in the other answer; both groups route as many.
+  for (std::size_t d = 0; d < 4; ++d)
+    CHECK(all->step.classes[d].experts == ranks->step.classes[d].experts);
+  CHECK(all->step.classes[4].experts != ranks->step.classes[0].experts);
+  // What is not met in between adds up, and the groups' maxima are no less than one group's.
+  const double straggled = ranks->step.total / evaluation.step->timeline.total;
+  CHECK(straggled == Approx(1).margin(0.01));
+  CHECK(all->step.total / ranks->step.total > 0.99);
+  for (std::size_t d = 0; d < 8; ++d) {
+    CHECK(all->busy(d, tensor_core) + all->step.classes[d].waited < all->step.total);
+    CHECK(all->busy(d, tensor_core).value() >
+          static_cast<std::int64_t>(all->step.common[tensor_core]));
+  }
 }
