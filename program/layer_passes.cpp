@@ -74,7 +74,7 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
         continue;
       }
       std::vector<ProgramNode> left = deferred(*before);
-      nodes.push_back(parallel(std::move(stage), {std::move(left.front())}));
+      nodes.push_back(parallel(std::move(stage), std::move(left.front())));
       nodes.push_back(std::move(left.back()));
       continue;
     }
@@ -87,7 +87,7 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
     stage.push_back(emit_.forward(instance, stages[s], pass, kept(s)));
     ProgramNode main = sequence(std::move(stage));
     nodes.push_back(beside.empty() ? std::move(main)
-                                   : parallel(std::move(main), {sequence(std::move(beside))}));
+                                   : parallel(std::move(main), sequence(std::move(beside))));
     instance.weights = std::move(next);
   }
   return nodes;
@@ -104,7 +104,7 @@ std::vector<ProgramNode> LayerPasses::deferred(Instance& instance) {
 ProgramNode LayerPasses::forward(Instance& instance, Beside beside, Instance* before) {
   ProgramNode main = sequence(by_stage(instance, Pass::forward, nullptr, false, before));
   if (beside.empty()) return main;
-  return parallel(std::move(main), {sequence(std::move(beside))});
+  return parallel(std::move(main), sequence(std::move(beside)));
 }
 
 std::vector<ProgramNode> LayerPasses::recompute(Instance& instance, const Recomputation& again) {
@@ -117,17 +117,14 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
   std::vector<ProgramNode> nodes;
   const bool held = instance.weights != none(instance);  // by the recomputation
   std::vector<std::size_t> pending;  // gradients of the stage before, to be reduced beside this one
-  // Gradients that no stage adds to after stage s: they are whole.
-  const auto whole = [&](std::size_t s) {
-    std::vector<std::size_t> ids = layer.stages[s].gradients();
-    for (std::size_t before = 0; before < s; ++before) {
-      const std::vector<std::size_t> more = layer.stages[before].gradients();
-      std::erase_if(ids, [&](std::size_t id) {
-        return std::find(more.begin(), more.end(), id) != more.end();
-      });
+  // By stage: the gradients that no stage before it adds to later. They are whole.
+  std::vector<std::vector<std::size_t>> whole(layer.stages.size());
+  std::set<std::size_t> added;
+  for (std::size_t s = 0; s < layer.stages.size(); ++s) {
+    for (const std::size_t id : layer.stages[s].gradients()) {
+      if (added.insert(id).second) whole[s].push_back(id);
     }
-    return ids;
-  };
+  }
   const auto reduced = [&] { return emit_.reduce(layer, pending, instance.gradients, store); };
   for (std::size_t s = layer.stages.size() - (begun ? layer.deferred : 0); s-- > 0;) {
     const Stage& stage = layer.stages[s];
@@ -141,12 +138,12 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
       if (s == 0 && next_layer != nullptr) {
         const std::vector<Stage>& stages = next_layer->layer->stages;
         nodes.push_back(emit_.backward(*next_layer, stages.back()));
-        nodes.push_back(parallel(sequence(main_of()),
-                                 {emit_.backward(*next_layer, stages[stages.size() - 2])}));
+        nodes.push_back(
+            parallel(sequence(main_of()), emit_.backward(*next_layer, stages[stages.size() - 2])));
       } else {
         append(nodes, main_of());
       }
-      append(nodes, emit_.copy_gradients(instance, whole(s)));
+      append(nodes, emit_.copy_gradients(instance, whole[s]));
       continue;
     }
     const auto gathered = [&](const Stage& of, std::vector<BufferId>& copies) {
@@ -164,11 +161,11 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
     if (!alone) append(beside, reduced());
     ProgramNode main = sequence(main_of());
     nodes.push_back(beside.empty() ? std::move(main)
-                                   : parallel(std::move(main), {sequence(std::move(beside))}));
-    append(nodes, emit_.copy_gradients(instance, whole(s)));
+                                   : parallel(std::move(main), sequence(std::move(beside))));
+    append(nodes, emit_.copy_gradients(instance, whole[s]));
     instance.weights = std::move(next);
     if (!alone) pending.clear();
-    for (const std::size_t id : whole(s)) {
+    for (const std::size_t id : whole[s]) {
       if (layer.weights[id].gradient) pending.push_back(id);
     }
   }

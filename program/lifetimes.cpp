@@ -21,36 +21,40 @@ Lifetimes::Lifetimes(const StepProgram& program, Spares spares)
   }
 }
 
-void Lifetimes::use(BufferId id, int index, std::vector<BufferId>& uses) {
+void Lifetimes::use(BufferId id, int index) {
   ranges_[static_cast<std::size_t>(id)].extend(index);
-  uses.push_back(id);
+  uses_.push_back(id);
 }
 
-std::vector<BufferId> Lifetimes::visit(const ProgramNode& node) {
-  std::vector<BufferId> uses;
+std::vector<BufferId> Lifetimes::uses_since(std::size_t first) const {
+  std::vector<BufferId> uses(uses_.begin() + static_cast<std::ptrdiff_t>(first), uses_.end());
+  std::sort(uses.begin(), uses.end());
+  uses.erase(std::unique(uses.begin(), uses.end()), uses.end());
+  return uses;
+}
+
+void Lifetimes::visit(const ProgramNode& node) {
   const int begin = static_cast<int>(leaves_.size());
   if (node.kind == ProgramNode::Kind::leaf) {
     leaves_.push_back(&node.leaf);
-    for (const BufferId id : node.leaf.reads) use(id, begin, uses);
-    for (const BufferId id : node.leaf.writes) use(id, begin, uses);
+    for (const BufferId id : node.leaf.reads) use(id, begin);
+    for (const BufferId id : node.leaf.writes) use(id, begin);
     if (spares_ == Spares::kept)
-      for (const BufferId id : node.leaf.spares) use(id, begin, uses);
-    return uses;
+      for (const BufferId id : node.leaf.spares) use(id, begin);
+    return;
   }
-  std::vector<BufferId> beside;
+  const std::size_t first = uses_.size();
+  std::size_t beside = first;  // of a Parallel: where the uses of all branches but the first begin
   for (std::size_t i = 0; i < node.children.size(); ++i) {
-    std::vector<BufferId> inner = visit(node.children[i]);
-    if (node.kind == ProgramNode::Kind::parallel && i > 0)
-      beside.insert(beside.end(), inner.begin(), inner.end());
-    uses.insert(uses.end(), inner.begin(), inner.end());
+    visit(node.children[i]);
+    if (i == 0) beside = uses_.size();
   }
-  std::sort(uses.begin(), uses.end());
-  uses.erase(std::unique(uses.begin(), uses.end()), uses.end());
   const int end = static_cast<int>(leaves_.size()) - 1;
-  if (end < begin) return uses;
-  if (node.kind == ProgramNode::Kind::repeat) spans_.push_back({begin, end, false, uses});
-  if (!beside.empty()) spans_.push_back({begin, end, true, std::move(beside)});
-  return uses;
+  if (end < begin) return;
+  if (node.kind == ProgramNode::Kind::repeat)
+    spans_.push_back({begin, end, false, uses_since(first)});
+  if (node.kind == ProgramNode::Kind::parallel && beside < uses_.size())
+    spans_.push_back({begin, end, true, uses_since(beside)});
 }
 
 }  // namespace meshsim

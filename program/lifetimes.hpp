@@ -40,13 +40,15 @@ class Lifetimes {
     std::vector<BufferId> uses;
   };
 
-  void use(BufferId id, int index, std::vector<BufferId>& uses);
-  std::vector<BufferId> visit(const ProgramNode& node);
+  void use(BufferId id, int index);
+  void visit(const ProgramNode& node);
+  std::vector<BufferId> uses_since(std::size_t first) const;  // of uses_, each once
 
   Spares spares_;
   std::vector<LifeRange> ranges_;
   std::vector<const Leaf*> leaves_;
   std::vector<Span> spans_;
+  std::vector<BufferId> uses_;  // in program order
 };
 
 }  // namespace meshsim

@@ -316,7 +316,7 @@ BufferId Lowering::outer_gradient_carry() {
 
 ProgramNode with_beside(ProgramNode main, Beside beside) {
   if (beside.empty()) return main;
-  return parallel(std::move(main), {sequence(std::move(beside))});
+  return parallel(std::move(main), sequence(std::move(beside)));
 }
 
 std::string gradient_of(const char* symbol) { return std::string("d_") + symbol; }

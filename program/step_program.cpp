@@ -60,6 +60,12 @@ ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside) {
   return node;
 }
 
+ProgramNode parallel(ProgramNode main, ProgramNode beside) {
+  std::vector<ProgramNode> branches;
+  branches.push_back(std::move(beside));
+  return parallel(std::move(main), std::move(branches));
+}
+
 ProgramNode idle(ProgramNode body) {
   body.leaf.idle = true;
   if (auto* work = std::get_if<Compute>(&body.leaf.work)) work->model_flops = {};

@@ -155,6 +155,7 @@ ProgramNode leaf_node(Leaf leaf);
 ProgramNode sequence(std::vector<ProgramNode> children);
 // `main` alone if there is nothing beside it.
 ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside);
+ProgramNode parallel(ProgramNode main, ProgramNode beside);
 // The body alone for times == 1; an empty sequence for 0.
 ProgramNode repeat(std::int64_t times, ProgramNode body, RepeatOf counts = RepeatOf::layers,
                    std::int32_t exchange_stride = 0);

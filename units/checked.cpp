@@ -20,22 +20,8 @@ namespace {
 
 }  // namespace
 
-std::int64_t checked_add(std::int64_t a, std::int64_t b, std::string_view what) {
-  std::int64_t sum = 0;
-  if (__builtin_add_overflow(a, b, &sum)) overflow(what, fmt::format("{} + {}", a, b));
-  return sum;
-}
-
-std::int64_t checked_subtract(std::int64_t a, std::int64_t b, std::string_view what) {
-  std::int64_t difference = 0;
-  if (__builtin_sub_overflow(a, b, &difference)) overflow(what, fmt::format("{} - {}", a, b));
-  return difference;
-}
-
-std::int64_t checked_multiply(std::int64_t a, std::int64_t b, std::string_view what) {
-  std::int64_t product = 0;
-  if (__builtin_mul_overflow(a, b, &product)) overflow(what, fmt::format("{} x {}", a, b));
-  return product;
+void fail_overflow(std::string_view what, std::int64_t a, char sign, std::int64_t b) {
+  overflow(what, fmt::format("{} {} {}", a, sign, b));
 }
 
 std::int64_t checked_product(std::span<const std::int64_t> factors, std::string_view what) {
