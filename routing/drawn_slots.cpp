@@ -8,12 +8,20 @@
 
 #include "routing/popularity.hpp"
 #include "routing/random.hpp"
+#include "units/bounded_memo.hpp"
 
 namespace meshsim {
 namespace {
 
 double open_unit(std::uint64_t seed, std::uint64_t index) {
   return random_unit(seed, index) + 0x1p-54;
+}
+
+// Neighbouring plans ask for the probabilities of one router again and again.
+std::vector<double> known_probabilities(const std::vector<double>& weights, std::int64_t top_k) {
+  constexpr std::size_t most = 1024;  // of 4 KB each for 256 experts
+  static BoundedMemo<std::pair<std::int64_t, std::vector<double>>, std::vector<double>> known(most);
+  return known.get({top_k, weights}, [&] { return inclusion_probabilities(weights, top_k); });
 }
 
 std::span<std::int64_t> row_of(CountMatrix& matrix, std::int64_t p) {
@@ -180,7 +188,7 @@ std::vector<std::int64_t> rounded_to_sum(std::span<const double> values, std::in
 RouterDraws::RouterDraws(std::vector<double> weights, const DrawShape& shape, DrawMode mode)
     : weights_(std::move(weights)), shape_(shape), mode_(mode) {
   if (mode_ != DrawMode::by_counts) return;
-  for (const double p : inclusion_probabilities(weights_, shape.top_k)) {
+  for (const double p : known_probabilities(weights_, shape.top_k)) {
     const double mean = static_cast<double>(shape.tokens_per_rank) * p;
     laws_.push_back({mean, mean * (1 - p)});
   }
