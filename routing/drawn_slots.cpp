@@ -42,13 +42,35 @@ double binomial_quantile(double trials, double p, double u) {
   return c;
 }
 
-double drawn_count(const CountLaw& law, double trials, double u) {
-  constexpr double normal_from = 25;  // variance from which the normal law's skew is < 0.2
-  if (law.variance <= 0) return law.mean;
-  if (law.variance < normal_from && law.mean < trials / 2)
-    return binomial_quantile(trials, law.mean / trials, u);
-  return law.mean + std::sqrt(law.variance) * normal_quantile(u);
-}
+// Counts of T trials by their laws, one draw after the other.
+class Counts {
+ public:
+  Counts(std::span<const CountLaw> laws, double trials) : laws_(laws), trials_(trials) {
+    constexpr double normal_from = 25;  // variance from which the normal law's skew is < 0.2
+    for (std::size_t e = 0; e < laws.size(); ++e) {
+      const CountLaw& law = laws[e];
+      const bool drawn = law.variance > 0;
+      const bool few = drawn && law.variance < normal_from && law.mean < trials / 2;
+      if (few) few_.push_back(e);
+      deviations_.push_back(drawn && !few ? std::sqrt(law.variance) : 0);
+    }
+  }
+
+  void draw(std::uint64_t seed, std::span<double> counts) const {
+    for (std::size_t e = 0; e < counts.size(); ++e) counts[e] = open_unit(seed, e);
+    normal_quantiles(counts);
+    for (std::size_t e = 0; e < counts.size(); ++e)
+      counts[e] = laws_[e].mean + deviations_[e] * counts[e];
+    for (const std::size_t e : few_)
+      counts[e] = binomial_quantile(trials_, laws_[e].mean / trials_, open_unit(seed, e));
+  }
+
+ private:
+  std::span<const CountLaw> laws_;
+  double trials_;
+  std::vector<double> deviations_;  // of the normal ones
+  std::vector<std::size_t> few_;    // binomial ones
+};
 
 // Rounds to sums in the same space, one row after the other.
 class Rounding {
@@ -56,24 +78,18 @@ class Rounding {
   void run(std::span<const double> values, std::int64_t sum, std::int64_t most,
            std::span<std::int64_t> rounded) {
     std::int64_t missing = sum;
+    const auto top = static_cast<double>(most);
     remainders_.resize(values.size());
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const double value = std::clamp(values[i], 0.0, static_cast<double>(most));
+      const double least = values[i] > 0 ? values[i] : 0;
+      const double value = least < top ? least : top;
       rounded[i] = static_cast<std::int64_t>(value);
       remainders_[i] = value - static_cast<double>(rounded[i]);
       missing -= rounded[i];
     }
     // The usual case: one more for each of the largest remainders.
-    if (missing >= 0 && missing < std::ssize(values)) {
-      choose(missing);
-      const bool fit = std::all_of(chosen_.begin(), chosen_.end(),
-                                   [&](std::uint32_t i) { return rounded[i] < most; });
-      if (fit) {
-        for (const std::uint32_t i : chosen_) ++rounded[i];
-        return;
-      }
-    }
-    hand_out(missing, most, rounded);
+    const bool usual = missing >= 0 && missing < std::ssize(values);
+    if (!usual || !round_up(missing, most, rounded)) hand_out(missing, most, rounded);
   }
 
  private:
@@ -82,14 +98,17 @@ class Rounding {
     return remainders_[a] != remainders_[b] ? remainders_[a] > remainders_[b] : a < b;
   }
 
-  // The `count` largest, in whatever order: found are first those above some 256th.
-  void choose(std::int64_t count) {
+  // The `count` largest; or none, if that makes one of them more than `most`. First those above
+  // some 256th are found, whichever they are: no branch depends on it.
+  bool round_up(std::int64_t count, std::int64_t most, std::span<std::int64_t> rounded) {
+    if (count == 0) return true;
     constexpr std::size_t parts = 256;
-    chosen_.clear();
-    if (count == 0) return;
     std::array<std::int32_t, parts> of_part{};
-    const auto part = [](double remainder) { return static_cast<std::size_t>(remainder * parts); };
-    for (const double remainder : remainders_) ++of_part[part(remainder)];
+    part_.resize(rounded.size());
+    for (std::size_t i = 0; i < rounded.size(); ++i) {
+      part_[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(remainders_[i] * parts));
+      ++of_part[part_[i]];
+    }
     std::size_t last = parts;
     std::int64_t above = 0;
     for (std::int64_t sum = 0; sum < count; sum += of_part[last]) {
@@ -97,16 +116,19 @@ class Rounding {
       above = sum;
     }
     order_.clear();
-    for (std::size_t i = 0; i < remainders_.size(); ++i) {
-      const std::size_t at = part(remainders_[i]);
-      if (at > last) chosen_.push_back(static_cast<std::uint32_t>(i));
-      if (at == last) order_.push_back(static_cast<std::uint32_t>(i));
+    bool fit = true;
+    for (std::size_t i = 0; i < rounded.size(); ++i) {
+      fit &= rounded[i] < most || part_[i] < last;
+      if (part_[i] == last) order_.push_back(static_cast<std::uint32_t>(i));
     }
+    if (!fit) return false;
+    for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] += part_[i] > last ? 1 : 0;
     const auto end = order_.begin() + (count - above);
     if (end != order_.end())
       std::nth_element(order_.begin(), end, order_.end(),
                        [this](std::uint32_t a, std::uint32_t b) { return larger(a, b); });
-    chosen_.insert(chosen_.end(), order_.begin(), end);
+    for (auto one = order_.begin(); one != end; ++one) ++rounded[*one];
+    return true;
   }
 
   // Where bounds have cut a lot, more than once around; too much is taken from the end.
@@ -130,22 +152,22 @@ class Rounding {
   }
 
   std::vector<double> remainders_;
-  std::vector<std::uint32_t> chosen_, order_;
+  std::vector<std::uint8_t> part_;
+  std::vector<std::uint32_t> order_;
 };
 
 // `most` per expert.
 CountMatrix by_counts(std::span<const CountLaw> laws, const DrawShape& shape, std::int64_t most,
                       std::uint64_t seed) {
   CountMatrix slots(shape.ranks, static_cast<std::int64_t>(laws.size()));
-  const auto trials = static_cast<double>(shape.tokens_per_rank);
+  const Counts drawn(laws, static_cast<double>(shape.tokens_per_rank));
   double variance = 0;
   for (const CountLaw& law : laws) variance += law.variance;
   std::vector<double> counts(laws.size());
   Rounding rounding;
   for (std::int64_t p = 0; p < shape.ranks; ++p) {
     const std::uint64_t own = sub_seed(seed, static_cast<std::uint64_t>(p));
-    for (std::size_t e = 0; e < laws.size(); ++e)
-      counts[e] = drawn_count(laws[e], trials, open_unit(own, e));
+    drawn.draw(own, counts);
     const double missing = static_cast<double>(shape.tokens_per_rank * shape.top_k) -
                            std::accumulate(counts.begin(), counts.end(), 0.0);
     if (variance > 0)

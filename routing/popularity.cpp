@@ -16,6 +16,25 @@ double polynomial(const std::array<double, N>& c, double x) {
   return sum;
 }
 
+// The quantile function of N(0, 1) is a quotient of polynomials, others in its tails.
+constexpr std::array<double, 6> a{-3.969683028665376e+01, 2.209460984245205e+02,
+                                  -2.759285104469687e+02, 1.383577518672690e+02,
+                                  -3.066479806614716e+01, 2.506628277459239e+00};
+constexpr std::array<double, 6> b{-5.447609879822406e+01, 1.615858368580409e+02,
+                                  -1.556989798598866e+02, 6.680131188771972e+01,
+                                  -1.328068155288572e+01, 1.0};
+constexpr std::array<double, 6> c{-7.784894002430293e-03, -3.223964580411365e-01,
+                                  -2.400758277161838e+00, -2.549732539343734e+00,
+                                  4.374664141464968e+00,  2.938163982698783e+00};
+constexpr std::array<double, 5> d{7.784695709041462e-03, 3.224671290700398e-01,
+                                  2.445134137142996e+00, 3.754408661907416e+00, 1.0};
+constexpr double tail = 0.02425;
+
+inline double central_quantile(double p) {
+  const double q = p - 0.5;
+  return q * polynomial(a, q * q) / polynomial(b, q * q);
+}
+
 double drawn_normal(std::uint64_t seed, std::uint64_t index) {
   return normal_quantile(random_unit(seed, index) + 0x1p-54);
 }
@@ -56,18 +75,6 @@ double sum_without(std::span<const double> arrived, std::size_t left_out, std::s
 }  // namespace
 
 double normal_quantile(double p) {
-  constexpr std::array<double, 6> a{-3.969683028665376e+01, 2.209460984245205e+02,
-                                    -2.759285104469687e+02, 1.383577518672690e+02,
-                                    -3.066479806614716e+01, 2.506628277459239e+00};
-  constexpr std::array<double, 6> b{-5.447609879822406e+01, 1.615858368580409e+02,
-                                    -1.556989798598866e+02, 6.680131188771972e+01,
-                                    -1.328068155288572e+01, 1.0};
-  constexpr std::array<double, 6> c{-7.784894002430293e-03, -3.223964580411365e-01,
-                                    -2.400758277161838e+00, -2.549732539343734e+00,
-                                    4.374664141464968e+00,  2.938163982698783e+00};
-  constexpr std::array<double, 5> d{7.784695709041462e-03, 3.224671290700398e-01,
-                                    2.445134137142996e+00, 3.754408661907416e+00, 1.0};
-  constexpr double tail = 0.02425;
   if (p < tail) {
     const double q = std::sqrt(-2 * std::log(p));
     return polynomial(c, q) / polynomial(d, q);
@@ -76,8 +83,12 @@ double normal_quantile(double p) {
     const double q = std::sqrt(-2 * std::log1p(-p));
     return -polynomial(c, q) / polynomial(d, q);
   }
-  const double q = p - 0.5;
-  return q * polynomial(a, q * q) / polynomial(b, q * q);
+  return central_quantile(p);
+}
+
+void normal_quantiles(std::span<double> p) {
+  for (double& each : p)
+    each = each < tail || each > 1 - tail ? normal_quantile(each) : central_quantile(each);
 }
 
 std::vector<double> popularity(std::int64_t experts, double sigma, std::uint64_t seed,

@@ -19,6 +19,8 @@ inline constexpr double popularity_memory = 0.99;  // rho, from step to step
 
 // The quantile function of N(0, 1), 0 < p < 1, to about 1e-9 relative (Acklam's rational form).
 double normal_quantile(double p);
+// The same of every entry, in its place.
+void normal_quantiles(std::span<double> p);
 
 // w_e of one layer and step, [E]; `seed` names the layer.
 std::vector<double> popularity(std::int64_t experts, double sigma, std::uint64_t seed,

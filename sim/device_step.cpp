@@ -1,6 +1,7 @@
 #include "sim/device_step.hpp"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -23,18 +24,25 @@ class DeviceWalk {
         grid_(grid),
         loads_(loads),
         now_(grid.classes(), 0),
-        devices_(grid.classes()) {}
+        spent_{std::vector<std::int64_t>(grid.classes()),
+               std::vector<std::int64_t>(grid.classes()),
+               {},
+               {}} {}
 
   DeviceStep run(const ProgramNode& root) {
     Place place;
     walk(root, 0, place);
     DeviceStep step;
-    for (std::size_t d = 0; d < devices_.size(); ++d) {
-      devices_[d].end = Picoseconds(now_[d]);
-      step.total = std::max(step.total, devices_[d].end);
+    step.common = spent_.common;
+    for (std::size_t d = 0; d < now_.size(); ++d) {
+      DeviceStep::Device& device = step.classes.emplace_back();
+      device.end = Picoseconds(now_[d]);
+      device.experts = Picoseconds(spent_.experts[d]);
+      device.waited = Picoseconds(spent_.waited[d]);
+      for (std::size_t r = 0; r < resource_count; ++r)
+        if (!spent_.routed[r].empty()) device.routed[r] = spent_.routed[r][d];
+      step.total = std::max(step.total, device.end);
     }
-    step.classes = std::move(devices_);
-    step.common = common_;
     return step;
   }
 
@@ -42,6 +50,12 @@ class DeviceWalk {
   // How many leaves and Parallels of the tree come before.
   struct Place {
     std::size_t leaf = 0, parallel = 0;
+  };
+  // What DeviceStep says of the classes, but for their ends.
+  struct Spent {
+    std::vector<std::int64_t> experts, waited;               // picoseconds
+    std::array<std::vector<double>, resource_count> routed;  // empty: none
+    ResourceTimes common{};
   };
   // A Parallel of the tree.
   struct Known {
@@ -83,8 +97,7 @@ class DeviceWalk {
     for (std::int64_t i = 0; i < node.times; ++i) {
       place = first;
       const std::int64_t start = now_.front();
-      const std::vector<DeviceStep::Device> before = together ? devices_ : decltype(devices_){};
-      const ResourceTimes common_before = common_;
+      const Spent before = together ? spent_ : Spent();
       walk(node.children.front(), offset, place);
       offset += node.exchange_stride;
       if (node.exchange_stride != 0) continue;
@@ -92,20 +105,26 @@ class DeviceWalk {
       if (together && now_together) {
         const std::int64_t left = node.times - i - 1;
         const std::int64_t body = now_.front() - start;
-        const auto repeat = [&](ResourceTimes& times, const ResourceTimes& so_far) {
-          for (std::size_t r = 0; r < resource_count; ++r)
-            times[r] += (times[r] - so_far[r]) * static_cast<double>(left);
-        };
-        repeat(common_, common_before);
-        for (std::size_t d = 0; d < now_.size(); ++d) {
-          now_[d] += left * body;
-          devices_[d].experts += (devices_[d].experts - before[d].experts) * left;
-          devices_[d].waited += (devices_[d].waited - before[d].waited) * left;
-          repeat(devices_[d].routed, before[d].routed);
-        }
+        for (std::int64_t& now : now_) now += left * body;
+        repeat_since(before, left);
         return;
       }
       together = now_together;
+    }
+  }
+
+  // What has been spent since `before`, `left` times more.
+  void repeat_since(const Spent& before, std::int64_t left) {
+    const auto times = static_cast<double>(left);
+    for (std::size_t d = 0; d < now_.size(); ++d) {
+      spent_.experts[d] += (spent_.experts[d] - before.experts[d]) * left;
+      spent_.waited[d] += (spent_.waited[d] - before.waited[d]) * left;
+    }
+    for (std::size_t r = 0; r < resource_count; ++r) {
+      spent_.common[r] += (spent_.common[r] - before.common[r]) * times;
+      const std::vector<double>& old = before.routed[r];
+      for (std::size_t d = 0; d < spent_.routed[r].size(); ++d)
+        spent_.routed[r][d] += (spent_.routed[r][d] - (old.empty() ? 0 : old[d])) * times;
     }
   }
 
@@ -118,22 +137,35 @@ class DeviceWalk {
       std::unique_ptr<Price>& known = leaf_prices_[number];
       if (!known) known = std::make_unique<Price>(price(leaf, machine_));
       for (std::int64_t& now : now_) now += known->duration.value();
-      add(known->times, 1, common_);
+      add(known->times, 1, spent_.common);
       return;
     }
     loads_.price(leaf, exchange, prices_);
-    for (std::size_t d = 0; d < now_.size(); ++d) {
-      now_[d] += prices_[d].duration.value();
-      spend(prices_[d], 1, devices_[d]);
-    }
+    spend(prices_, 1);
+    for (std::size_t d = 0; d < now_.size(); ++d) now_[d] += durations_[prices_.of[d]];
   }
 
   static void add(const ResourceTimes& times, std::int64_t runs, ResourceTimes& sum) {
     for (std::size_t r = 0; r < resource_count; ++r) sum[r] += times[r] * static_cast<double>(runs);
   }
-  static void spend(const Price& price, std::int64_t runs, DeviceStep::Device& device) {
-    device.experts += price.duration * runs;
-    add(price.times, runs, device.routed);
+  // One figure at a time, so that what every class picks from lies close together. Leaves the
+  // durations in durations_.
+  void spend(const ClassPrices& all, std::int64_t runs) {
+    durations_.clear();
+    for (const Price& price : all.prices) durations_.push_back(price.duration.value());
+    for (std::size_t d = 0; d < now_.size(); ++d) spent_.experts[d] += durations_[all.of[d]] * runs;
+    for (std::size_t r = 0; r < resource_count; ++r) {
+      bool any = false;
+      times_.clear();
+      for (const Price& price : all.prices) {
+        times_.push_back(price.times[r] * static_cast<double>(runs));
+        any = any || times_.back() > 0;
+      }
+      if (!any) continue;
+      std::vector<double>& routed = spent_.routed[r];
+      routed.resize(now_.size());
+      for (std::size_t d = 0; d < now_.size(); ++d) routed[d] += times_[all.of[d]];
+    }
   }
 
   void meet(const std::vector<std::string>& mesh_axes) {
@@ -143,7 +175,7 @@ class DeviceWalk {
     for (std::size_t d = 0; d < now_.size(); ++d)
       latest_[meetings.of[d]] = std::max(latest_[meetings.of[d]], now_[d]);
     for (std::size_t d = 0; d < now_.size(); ++d) {
-      devices_[d].waited += Picoseconds(latest_[meetings.of[d]] - now_[d]);
+      spent_.waited[d] += latest_[meetings.of[d]] - now_[d];
       now_[d] = latest_[meetings.of[d]];
     }
   }
@@ -185,7 +217,7 @@ class DeviceWalk {
     Known& known = known_of(node, place.parallel++);
     const ActivityGraph& graph = known.graph;
     place.leaf += graph.tree_leaves;
-    add(known.common, 1, common_);
+    add(known.common, 1, spent_.common);
     const bool together = are_together();
     if (together && known.routed.empty()) {
       if (!known.together) known.together = engine_.run(graph, known.costs);
@@ -222,10 +254,8 @@ class DeviceWalk {
     own.costs.resize(count);
     for (std::size_t i = costs_.size(); i-- > 0;) own.costs[numbers_[i]] = costs_[i];
     own.of.resize(now_.size());
-    for (std::size_t d = 0; d < now_.size(); ++d) {
-      own.of[d] = numbers_[own.prices.of[d]];
-      spend(prices[own.prices.of[d]], runs, devices_[d]);
-    }
+    for (std::size_t d = 0; d < now_.size(); ++d) own.of[d] = numbers_[own.prices.of[d]];
+    spend(own.prices, runs);
   }
 
   // Colours of classes that start at one time and have equal costs.
@@ -330,7 +360,7 @@ class DeviceWalk {
     meeting_engine_.run(known.graph, leaves_, starts_);
     for (std::size_t d = 0; d < now_.size(); ++d) {
       now_[d] = meeting_engine_.ends()[colours_[d]];
-      devices_[d].waited += Picoseconds(meeting_engine_.waited()[colours_[d]]);
+      spent_.waited[d] += meeting_engine_.waited()[colours_[d]];
     }
   }
 
@@ -338,8 +368,7 @@ class DeviceWalk {
   const DeviceGrid& grid_;
   DeviceLoads& loads_;
   std::vector<std::int64_t> now_;
-  std::vector<DeviceStep::Device> devices_;
-  ResourceTimes common_{};
+  Spent spent_;
   std::vector<std::unique_ptr<Price>> leaf_prices_;  // of leaves that do not follow the routing
   std::vector<std::unique_ptr<Known>> known_;        // per Parallel
   std::vector<std::int64_t> latest_;
@@ -348,6 +377,8 @@ class DeviceWalk {
   // Scratch space.
   Numbering numbering_;
   ClassPrices prices_;
+  std::vector<std::int64_t> durations_;
+  std::vector<double> times_;
   std::vector<Own> own_;
   std::vector<FluidLeaf> costs_;
   Colours met_, finer_, numbers_, members_;
