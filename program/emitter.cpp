@@ -119,6 +119,7 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
                                          std::vector<BufferId>& weights, Pass pass) {
   std::vector<ProgramNode> nodes;
   const TemplateNumbers& of = numbers(layer);
+  const std::vector<BufferId> fetched = fetch(layer, which, weights, pass, nodes);
   for (const auto& [route, ids] : by_gather(layer, which)) {
     Collective work{
         CollectiveKind::all_gather, route.axes, layer.weights[ids.front()].gather_group, {}};
@@ -133,15 +134,17 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
       append_unique(writes, weights[id]);
     }
     work.payload = payload.bytes();
-    std::vector<BufferId> reads;
+    std::vector<BufferId> reads = fetched;
     WorkSource source =
         source_of(payload, of.weight_number(ids.front(), WeightNumber::gather_group));
     if (!route.pass_axes.empty()) {
       Collective passed{CollectiveKind::all_to_all, route.pass_axes,
                         layer.weights[ids.front()].pass_group,
                         Bytes(work.payload.value() / work.group)};
+      std::vector<BufferId> shards = std::exchange(reads, {});
       reads = {buffer(layer.layer_kind + " pieces of experts", "gathered_weights", passed.payload)};
       Leaf leaf = collective_leaf(layer, "pass_weights_on", pass, std::move(passed));
+      leaf.reads = std::move(shards);
       leaf.writes = reads;
       nodes.push_back(leaf_node(std::move(leaf)));
     }
@@ -167,6 +170,38 @@ std::vector<ProgramNode> Emitter::gather(const LayerTemplate& layer,
     nodes.push_back(leaf_node(std::move(leaf)));
   }
   return nodes;
+}
+
+// Those of `which` that rest on the host come to the device, in one copy at the front of `nodes`:
+// the shards that are gathered next, which are returned, and weights that are used as they rest.
+std::vector<BufferId> Emitter::fetch(const LayerTemplate& layer,
+                                     const std::vector<std::size_t>& which,
+                                     std::vector<BufferId>& weights, Pass pass,
+                                     std::vector<ProgramNode>& nodes) {
+  const TemplateNumbers& of = numbers(layer);
+  Amount bytes;
+  Amount shards;
+  std::vector<BufferId> arrived;
+  for (const std::size_t id : which) {
+    const Weight& weight = layer.weights[id];
+    if (!weight.on_host || (weight.gather_axes.empty() && weights[id] != no_buffer)) continue;
+    const Amount shard = of.weight(id, WeightNumber::gradient_shard);
+    bytes += shard;
+    if (!weight.gather_axes.empty()) {
+      shards += shard;
+      continue;
+    }
+    weights[id] = buffer(layer.layer_kind + " " + weight.name, "gathered_weights", shard);
+    arrived.push_back(weights[id]);
+  }
+  if (bytes.terms().empty()) return {};
+  std::vector<BufferId> gathered;
+  if (!shards.terms().empty())
+    gathered = {buffer(layer.layer_kind + " shards of the host", "gathered_weights", shards)};
+  arrived.insert(arrived.end(), gathered.begin(), gathered.end());
+  nodes.push_back(host_copy("fetch_weights", layer.layer_kind, pass, bytes, arrived.back(), false));
+  nodes.back().leaf.writes = std::move(arrived);
+  return gathered;
 }
 
 std::vector<ProgramNode> Emitter::reduce(const LayerTemplate& layer,

@@ -74,6 +74,10 @@ class Emitter {
   BufferId symbol(Instance& instance, const std::string& name);
 
  private:
+  std::vector<BufferId> fetch(const LayerTemplate& layer, const std::vector<std::size_t>& which,
+                              std::vector<BufferId>& weights, Pass pass,
+                              std::vector<ProgramNode>& nodes);
+
   // The gradient of a weight's working copy in this use of its layer, made at its first mention;
   // and where its kernel sums it.
   BufferId gradient(Instance& instance, std::size_t id);

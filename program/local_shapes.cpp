@@ -54,6 +54,7 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
   weight.name = tensor.name;
   weight.trainable = tensor.trainable;
   weight.gradient = tensor.trainable && tensor.gradient;
+  weight.on_host = plan.training.parameters_on_host;
   weight.elements = tensor.elements();
   std::vector<std::int64_t> shard = tensor.shape;
   Axes resting;

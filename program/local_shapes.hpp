@@ -61,6 +61,7 @@ struct Weight {
   std::vector<std::string>
       reduce_axes;  // all-reduce of the gradient: axes of activations that do not shard it
   std::int64_t reduce_group = 1;
+  bool on_host = false;  // a device's shard rests on its host, and is fetched before every gather
   // Kernels of experts feed a grouped product, which takes one layout only: a gather over another
   // than their first dimension leaves pieces that must be copied into place.
   // Their gradients are copied back, in the weights' dtype.
@@ -68,7 +69,7 @@ struct Weight {
   Bytes gathered;  // the working copy in the activations' dtype, and its gradient as it is summed
   Bytes local_gradient;  // the same gradient in the weights' dtype, in which devices reduce it: the
                          // conversion is part of the collective
-  Bytes gradient_shard;  // what rests until the optimizer, padded
+  Bytes gradient_shard;  // what rests until the optimizer, padded; as large as the weight's shard
 };
 
 // All experts on all tokens (dense_matmul without capacity): every device needs every expert.

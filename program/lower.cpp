@@ -291,15 +291,19 @@ void Lowering::optimizer(std::vector<ProgramNode>& nodes) {
     return;
   }
   // Tensor by tensor: while one is updated the next arrives and the last leaves.
-  const BufferId passing = emit_.buffer("optimizer state in passing", "optimizer",
-                                        of_state(StateNumber::host_largest) * 3);
+  const BufferId passing =
+      emit_.buffer("state in passing", "optimizer", of_state(StateNumber::host_largest) * 3);
   nodes.push_back(
       parallel(std::move(update),
                {emit_.host_copy("fetch", kind, Pass::optimizer, on_host, passing, false),
                 emit_.host_copy("return", kind, Pass::optimizer, on_host, passing, true)}));
   program_.assumptions.emplace_back(
-      "optimizer state on the host passes through HBM tensor by tensor, three of the largest at a "
-      "time, beside its update");
+      "state on the host passes through HBM tensor by tensor, three of the largest at a time, "
+      "beside its update");
+  if (plan_.training.parameters_on_host)
+    program_.assumptions.emplace_back(
+        "parameters on the host: a device fetches its shard for every gather, at the gather's "
+        "place");
 }
 
 BufferId Lowering::carry() { return emit_.buffer("stream", "carries", carry_bytes_); }

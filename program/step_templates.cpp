@@ -124,7 +124,7 @@ std::vector<std::int64_t> state_numbers(const TrainingState& state) {
   };
   number(StateNumber::state) = state.state().value();
   for (const StateBuffer& buffer : state.buffers) {
-    if (!buffer.on_host || buffer.category == "parameters") continue;
+    if (!buffer.on_host) continue;
     number(StateNumber::host_state) += buffer.bytes.value();
     std::int64_t& largest = number(StateNumber::host_largest);
     largest = std::max(largest, buffer.bytes.value());
@@ -171,6 +171,7 @@ std::string template_form(const LayerTemplate& layer) {
         .add(weight.trainable ? 1 : 0)
         .add(weight.gradient ? 1 : 0)
         .add(weight.relaid ? 1 : 0)
+        .add(weight.on_host ? 1 : 0)
         .add(weight.second_stage > 1 ? 1 : 0)
         .add(weight.expert_copies > 1 ? 1 : 0);
     form.list(weight.gather_axes).list(weight.reduce_axes).list(weight.pass_axes);

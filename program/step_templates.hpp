@@ -4,7 +4,7 @@
 // names, who reads what, which mesh axes a weight travels over). How a step is laid out depends on
 // forms alone. The numbers of a step stand in one row, template by template, then the state's:
 //
-//   embedding, head, mtp, the model's kinds | state, optimizer state on the host, ...
+//   embedding, head, mtp, the model's kinds | state, state on the host, ...
 #pragma once
 
 #include <cstdint>
@@ -62,7 +62,7 @@ std::vector<std::int64_t> template_numbers(const LayerTemplate& layer);
 // What the optimizer's operations ask of the state, in this order.
 enum class StateNumber {
   state,         // on the device
-  host_state,    // optimizer state on the host
+  host_state,    // of it on the host
   host_largest,  // the largest array of it
   count
 };

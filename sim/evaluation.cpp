@@ -128,9 +128,6 @@ void add_not_modelled(Evaluation& result) {
       !result.plan->routing.balanced())
     result.not_modelled.emplace_back(
         "slots that a pipeline drops where experts have a fixed number of places");
-  const Training& training = result.plan->training;
-  if (training.parameters_on_host)
-    result.not_modelled.emplace_back("PCIe transfers of parameters that rest on the host");
   result.not_modelled.emplace_back(
       "padding and fragmentation of temporary buffers beyond their layout");
 }

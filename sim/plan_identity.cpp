@@ -72,7 +72,7 @@ PlanIdentity PlanIdentities::of(const Plan& plan) {
       plan.training;
   key_.clear().add(identity.place->id).add(static_cast<std::int64_t>(plan.expert_axes));
   key_.add(static_cast<std::int64_t>(weights)).add(static_cast<std::int64_t>(activations));
-  key_.add(global_batch / accumulation).add(sequence_length);
+  key_.add(global_batch / accumulation).add(sequence_length).add(parameters_on_host ? 1 : 0);
   key_.add(plan.moe_block ? static_cast<std::int64_t>(plan.moe_block->dispatch) : -1);
   const std::int64_t* shape = shapes_.find(key_);
   identity.shape = shape != nullptr ? *shape : shapes_.insert(key_, next_id_++);

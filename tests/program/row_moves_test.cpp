@@ -37,7 +37,7 @@ std::map<Pass, Moves> moves_of(const char* slice, const Words& words,
 
 // Qwen3-30B-A3B: 48 layers, k = 8, D = 2048 in bf16; one sequence of 2048 tokens a device.
 constexpr std::int64_t layers = 48;
-constexpr std::int64_t n = 2048 * 8;  // slots
+constexpr std::int64_t slots = 2048 * 8;  // n
 
 }  // namespace
 
@@ -56,23 +56,23 @@ TEST_CASE("slots are sorted twice, and receive buffers", "[program][rows]") {
   // n = 2^14 keys and their inverse: 14 x 15 / 2 = 105 stages each; again where the rows are
   // computed again.
   auto local = steps({"remat_policy=full"});
-  CHECK(local[Pass::forward].sort_steps == layers * 2 * n * 105);
-  CHECK(local[Pass::recompute].sort_steps == layers * 2 * n * 105);
+  CHECK(local[Pass::forward].sort_steps == layers * 2 * slots * 105);
+  CHECK(local[Pass::recompute].sort_steps == layers * 2 * slots * 105);
   CHECK(local[Pass::backward].sort_steps == 0);
   const Words ep{"ici_expert_parallelism=4", "ici_fsdp_parallelism=-1", "remat_policy=none"};
   auto a2a = steps(ep);
   // R = n min(P, E / k) = 4 n = 2^16 keys: 136 stages.
-  CHECK(a2a[Pass::forward].sort_steps == layers * 2 * (n * 105 + 4 * n * 136));
+  CHECK(a2a[Pass::forward].sort_steps == layers * 2 * (slots * 105 + 4 * slots * 136));
   CHECK(a2a[Pass::recompute].sort_steps == 0);
   Words words = ep;
   words.emplace_back("use_ring_of_experts=true");
   auto ring = steps(words);
-  CHECK(ring[Pass::forward].sort_steps == layers * 2 * 4 * n * 136);  // the slots of all
+  CHECK(ring[Pass::forward].sort_steps == layers * 2 * 4 * slots * 136);  // the slots of all
   // Chunks move as much; each sorts its share of the keys.
   words.emplace_back("num_moe_token_chunks=4");
   auto chunks = steps(words);
   CHECK(chunks[Pass::forward].gathered == ring[Pass::forward].gathered);
-  CHECK(chunks[Pass::forward].sort_steps == layers * 2 * 4 * n * 105);
+  CHECK(chunks[Pass::forward].sort_steps == layers * 2 * 4 * slots * 105);
 }
 
 TEST_CASE("gathered experts are copied into the layout of their products", "[program][rows]") {

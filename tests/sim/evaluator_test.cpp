@@ -46,6 +46,7 @@ Words neighbour(std::mt19937& random) {
               "mu_dtype=" + pick({"", "bfloat16"}),
               "opt_type=" + pick({"adamw", "sgd"}),
               "optimizer_memory_host_offload=" + pick({"false", "true"}),
+              "parameter_memory_host_offload=" + pick({"false", "false", "true"}),
               "allow_split_physical_axes=true",
               "sharding_tolerance=1"};
   const std::string experts = pick({"", "", "use_ring_of_experts=true", "use_ragged_sort=true"});
