@@ -1,8 +1,10 @@
 // Steps of devices that differ: DeepSeek-V4-Flash under log-normal routing (sigma 0.45), every chip
-// with loads of its own. One thread, CPU time; the peak memory is that of the whole process.
+// with loads of its own. One thread, CPU time; events are those of a class, the peak memory that of
+// the whole process.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <ctime>
 #include <string>
 #include <utility>
@@ -53,40 +55,65 @@ Exchange exchange_of(const Plan& plan) {
   return {};
 }
 
+struct Fastest {
+  double seconds = 1e18;
+  DeviceStep step;
+};
+
+// Of several runs the fastest: what else the machine does makes none faster.
+template <class Run>
+Fastest fastest(const Run& run) {
+  Fastest one;
+  double spent = 0;
+  for (int runs = 0; runs < 2 || spent < 1; ++runs) {
+    const double start = now();
+    one.step = run();
+    const double took = now() - start;
+    one.seconds = std::min(one.seconds, took);
+    spent += took;
+  }
+  return one;
+}
+
+void show(const std::string& name, const DeviceGrid& grid, double drawing, const Fastest& one) {
+  const auto classes = static_cast<double>(grid.classes());
+  const auto events = static_cast<double>(one.step.events);
+  fmt::print(
+      "{:<44} {:>8} {:>7.2f} s {:>7.3f} s {:>8.0f} us {:>8.0f} {:>8.0f} ns {:>6.2f} GiB {:>8.3f} "
+      "s\n",
+      name, grid.classes(), drawing, one.seconds, one.seconds / classes * 1e6, events / classes,
+      one.seconds / events * 1e9, peak_gib(), seconds(one.step.total));
+}
+
 // One group; its ranks are the classes.
 void show_ranks(const char* name, const Plan& plan) {
   const Machine machine = machine_of(plan);
   const StepProgram program = lower(plan, furthest_prefetch(plan));
   const DeviceGrid grid({{"expert", plan.mesh.size("expert")}});
   const double start = now();
-  int steps = 0;
-  for (; now() - start < 1; ++steps) {
-    RankLoads loads(program.loads.get(), grid.classes(), machine);
-    simulate_devices(program, machine, grid, loads);
-  }
-  fmt::print("{:<44} {:>8} {:>10} {:>11.1f} ms\n", name, grid.classes(), "",
-             (now() - start) / steps * 1e3);
+  const auto drawn = expert_loads(plan, exchange_of(plan));
+  const double drawing = now() - start;
+  show(name, grid, drawing, fastest([&] {
+         RankLoads loads(drawn.get(), grid.classes(), machine);
+         return simulate_devices(program, machine, grid, loads);
+       }));
 }
 
-// Every chip a class; the time and memory of `chips`, and per chip.
+// Every chip a class.
 void show_chips(const std::string& slice, std::int64_t data, std::int64_t fsdp,
                 std::int64_t experts) {
   const Plan plan = flash(slice, data, fsdp, experts);
   const Machine machine = machine_of(plan);
   const StepProgram program = lower(plan, furthest_prefetch(plan));
   const DeviceGrid grid({{"data", data}, {"fsdp", fsdp}, {"expert", experts}});
-  double start = now();
-  auto drawn = group_loads(plan, exchange_of(plan), data * fsdp);
+  const double start = now();
+  const auto drawn = group_loads(plan, exchange_of(plan), data * fsdp);
   const double drawing = now() - start;
-  start = now();
-  GroupLoads loads(std::move(drawn), grid, machine);
-  const DeviceStep step = simulate_devices(program, machine, grid, loads);
-  const double simulating = now() - start;
-  const auto chips = static_cast<double>(grid.classes());
-  fmt::print("{:<44} {:>8} {:>8.2f} s {:>11.2f} s {:>10.0f} us {:>9.2f} GiB {:>10.3f} s\n",
-             fmt::format("{}: data {} x FSDP {} x EP {}", slice, data, fsdp, experts),
-             grid.classes(), drawing, simulating, simulating / chips * 1e6, peak_gib(),
-             seconds(step.total));
+  show(fmt::format("{}: data {} x FSDP {} x EP {}", slice, data, fsdp, experts), grid, drawing,
+       fastest([&] {
+         GroupLoads loads(drawn, grid, machine);
+         return simulate_devices(program, machine, grid, loads);
+       }));
 }
 
 }  // namespace
@@ -94,8 +121,8 @@ void show_chips(const std::string& slice, std::int64_t data, std::int64_t fsdp,
 // Of all rows, or of those on the slice named.
 int main(int argc, char** argv) {
   const std::string only = argc > 1 ? argv[1] : "";
-  fmt::print("{:<44} {:>8} {:>10} {:>13} {:>13} {:>13} {:>12}\n", "a step of", "classes", "drawn",
-             "simulated", "per class", "peak", "step");
+  fmt::print("{:<44} {:>8} {:>9} {:>9} {:>11} {:>8} {:>11} {:>10} {:>10}\n", "a step of", "classes",
+             "drawn", "simulated", "per class", "events", "per event", "peak", "step");
   if (only.empty() || only == "v5p-512")
     show_ranks("v5p-512: EP 256, its ranks", flash("v5p-512", 1, 1, 256));
   for (const auto& [slice, data] : {std::pair{"v5p-512", 1},

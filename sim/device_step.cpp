@@ -34,6 +34,7 @@ class DeviceWalk {
     walk(root, 0, place);
     DeviceStep step;
     step.common = spent_.common;
+    step.events = meeting_engine_.events();
     for (std::size_t d = 0; d < now_.size(); ++d) {
       DeviceStep::Device& device = step.classes.emplace_back();
       device.end = Picoseconds(now_[d]);

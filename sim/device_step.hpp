@@ -39,6 +39,7 @@ struct DeviceStep {
   Picoseconds total;
   ResourceTimes common{};       // what all other operations take, alike on all devices
   std::vector<Device> classes;  // as the grid numbers them
+  std::int64_t events = 0;      // that were simulated: of one device at one time
 };
 
 // Throws as simulate_events().
