@@ -240,7 +240,23 @@ bool Enumeration::holds(std::size_t chosen) const {
                      });
 }
 
-bool Enumeration::next() {
+std::optional<std::int64_t> Enumeration::count(const std::function<bool()>& stop) {
+  std::size_t walked = axes_.size();
+  const std::size_t of_machine = last_machine_axis_ == no_axis ? 0 : last_machine_axis_ + 1;
+  while (walked > of_machine && conditions_[walked].empty()) --walked;
+  std::int64_t each = 1;
+  for (std::size_t axis = walked; axis < axes_.size(); ++axis)
+    each = checked_multiply(each, static_cast<std::int64_t>(axes_[axis].entries.size()), "plans");
+  std::int64_t choices = 0;
+  constexpr std::int64_t now_and_then = 1024;
+  while (advance(walked)) {
+    if (++choices % now_and_then == 0 && stop()) return {};
+    if (walked == 0) break;
+  }
+  return checked_multiply(choices, each, "plans");
+}
+
+bool Enumeration::advance(std::size_t axes) {
   std::size_t axis = 0;  // to be chosen next
   std::uint32_t entry = 0;
   if (!started_) {
@@ -250,10 +266,10 @@ bool Enumeration::next() {
       choice_.clear();
       return false;
     }
-    if (axes_.empty()) return true;
+    if (axes == 0) return true;
   } else {
-    if (choice_.empty()) return false;
-    axis = axes_.size() - 1;
+    if (choice_.empty() || axes == 0) return false;
+    axis = axes - 1;
     entry = choice_[axis] + 1;
   }
   while (true) {
@@ -263,7 +279,7 @@ bool Enumeration::next() {
         ++entry;
         continue;
       }
-      if (axis + 1 == axes_.size()) return true;
+      if (axis + 1 == axes) return true;
       ++axis;
       entry = 0;
       continue;

@@ -8,7 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +38,12 @@ class Enumeration {
 
   // The next choice, or false after the last one. Throws Error(invalid_input) for a condition that
   // cannot be computed.
-  bool next();
+  bool next() { return advance(axes_.size()); }
+
+  // How many choices there are, of an enumeration that has not begun; nothing if `stop` says so on
+  // the way. Axes behind the last one that a condition reads are not walked: their entries are
+  // multiplied.
+  std::optional<std::int64_t> count(const std::function<bool()>& stop);
 
   const ResolvedConfig& base_config() const { return configs_.at(""); }
   const Choice& choice() const { return choice_; }  // that next() found, and its machine
@@ -64,6 +71,7 @@ class Enumeration {
     bool sets_model = false;
   };
 
+  bool advance(std::size_t axes);  // to the next choice of the first `axes`
   void read_axes();
   void read_defaults();
   void read_conditions();

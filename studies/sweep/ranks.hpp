@@ -1,67 +1,83 @@
 // A sweep that several ranks walk together (mpirun, one of them on each machine).
 //
-// Every rank enumerates the whole space, which is cheap, and judges the plans of its own blocks.
-// They are dealt out in runs of r blocks, since neighbours share work: block b is of rank
-// (b div r) mod P. Rank 0 alone has the store and writes the report; the others send it
-// what they judged, and it meets the blocks in their order, as if it had judged them itself. So the
-// bytes of the report depend on the number of ranks as little as on that of threads.
+// Rank 0 deals out stretches of plans, to itself and to whoever wants some; each of the others
+// holds one more than it works on, so that it need not wait. They judge the plans, write their rows
+// and find what stands out of them; rank 0 alone has the store, and meets the stretches in the
+// order of the plans, as if it had judged them itself. So the bytes of the report depend on the
+// number of ranks as little as on that of threads.
 //
-//   messages to rank 0     the plans of one block; at last, that there are no more
-//   from rank 0            which plans the store knows, before anything else; how many blocks have
-//                          been taken, so that nobody runs further ahead than `most_ahead` of its
-//                          own blocks; that all is to stop
+// Every rank has a thread that reads what the others say, and answers.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "ranks/communicator.hpp"
-#include "studies/sweep/store.hpp"
+#include "studies/sweep/messages.hpp"
 
 namespace meshsim {
 
 class SweepRanks {
  public:
-  explicit SweepRanks(Ranks& ranks);
+  explicit SweepRanks(Ranks& ranks) : ranks_(ranks) {}
+  ~SweepRanks();
+  SweepRanks(const SweepRanks&) = delete;
+  SweepRanks& operator=(const SweepRanks&) = delete;
 
   bool is_first() const { return ranks_.rank() == 0; }
-  // All ranks, first of all: how many blocks the space has.
-  void deal(std::int64_t blocks);
-  bool is_mine(std::int64_t block) const { return owner(block) == ranks_.rank(); }
+  int size() const { return ranks_.size(); }
 
-  // All ranks, before anything is judged: rank 0 says by index what need not be judged.
-  std::vector<bool> share_known(std::vector<bool> known, const std::function<bool()>& stop);
+  // What rank 0 does for the others and with what they say. Called by the thread that reads.
+  struct Leader {
+    std::function<std::optional<PlanRange>()> deal;            // nothing: there is none, or not now
+    std::function<void(const std::vector<StoredPlan>&)> keep;  // unset: there is no store
+    std::function<void(JudgedBlock)> arrived;
+  };
+  void lead(Leader leader);
+  // Rank 0, when everything has arrived or nothing more is wanted: tells the others to stop, and
+  // waits until they have. Throws what a function of the leader has thrown.
+  void end_all();
 
-  // Rank 0: the plans of a block that another rank has judged, in their order. Nothing if that
-  // rank, or `stop`, has stopped.
-  std::optional<std::vector<StoredPlan>> receive(std::int64_t block,
-                                                 const std::function<bool()>& stop);
-  // Another rank: the plans of one of its blocks, in the order of blocks. May wait.
+  // Another rank: the next plans to judge, in growing order; waits for them. Nothing: all is to
+  // stop, or `stop` says so.
+  std::optional<PlanRange> take(const std::function<bool()>& stop);
+  bool has_store() const { return store_; }  // rank 0, as it said with the plans
   void send(const std::vector<StoredPlan>& plans);
-  // Another rank: whether rank 0 has stopped.
-  bool told_to_stop();
+  void send(const JudgedBlock& block);
+  // Another rank: judges no more. Waits until rank 0 says stop.
+  void end(bool interrupted);
 
-  // Once, at the end of the walk. Rank 0 tells the others to stop, and waits until they have.
-  void finish();
+  // Any rank, before what its leader knows is gone.
+  void stop_listening();
+
+  // Any rank: whether all is to stop, by the word of another rank or because it failed.
+  bool told_to_stop() const { return stop_; }
 
  private:
-  static constexpr std::int64_t most_ahead = 1024;
-
-  int owner(std::int64_t block) const { return static_cast<int>(block / run_ % ranks_.size()); }
-  std::optional<std::vector<std::byte>> next(int from);
-  void post(int to, std::vector<std::byte> message);
-  void read_orders();
+  void listen();
+  bool hear();
+  void hear_of(int rank, const Message& message);
+  bool answer();
+  std::optional<Message> next(int from);
+  void post(int to, Message message);
 
   Ranks& ranks_;
-  std::mutex mutex_;                 // of what ranks_ does
-  std::vector<bool> ended_;          // rank 0: by rank
-  std::vector<std::int64_t> taken_;  // rank 0: blocks, by rank
-  std::int64_t run_ = 1;             // r
-  std::int64_t sent_ = 0, acknowledged_ = 0;
-  bool stop_ = false;
+  std::mutex mutex_;  // of what ranks_ does
+  Leader leader_;
+  std::vector<std::int64_t> wanted_;      // rank 0: stretches, by rank
+  std::vector<std::atomic<bool>> ended_;  // rank 0: by rank
+  std::mutex dealt_mutex_;                // of dealt_
+  std::deque<PlanRange> dealt_;           // to this rank
+  std::atomic<bool> stop_ = false, store_ = false, quiet_ = false, failed_ = false;
+  std::exception_ptr failure_;  // of the thread, to be read once it has ended
+  std::thread thread_;
 };
 
 }  // namespace meshsim

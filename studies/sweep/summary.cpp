@@ -44,7 +44,36 @@ void Summary::add(const SweepRow& row) {
     SweepSummary::Rejected& rejected = summary_.rejected[row.outcome.cause];
     if (rejected.count++ == 0) rejected.example = row.outcome.reason;
   }
-  if (row.outcome.verdict != SweepVerdict::fits || !row.outcome.step_time) return;
+  if (row.outcome.verdict == SweepVerdict::fits && row.outcome.step_time) add_fitting(row);
+}
+
+void Summary::add(const SummaryPart& later) {
+  summary_.plans += later.plans;
+  for (const auto& [verdict, count] : later.verdicts) summary_.verdicts[verdict] += count;
+  for (const auto& [cause, more] : later.rejected) {
+    SweepSummary::Rejected& rejected = summary_.rejected[cause];
+    if (rejected.count == 0) rejected.example = more.example;
+    rejected.count += more.count;
+  }
+  for (const SweepRow& row : later.standing_out) add_fitting(row);
+}
+
+SummaryPart Summary::part() const {
+  std::map<std::int64_t, const SweepRow*> rows;
+  const auto all = [&](const std::vector<SweepRow>& some) {
+    for (const SweepRow& row : some) rows.emplace(row.index, &row);
+  };
+  all(front_.rows());
+  all(summary_.top);
+  for (const auto& [chips, row] : best_by_chips_) rows.emplace(row.index, &row);
+  for (const std::optional<SweepRow>* one : {&summary_.fastest, &summary_.smallest})
+    if (*one) rows.emplace((*one)->index, &**one);
+  SummaryPart part{summary_.plans, summary_.verdicts, summary_.rejected, {}};
+  for (const auto& [index, row] : rows) part.standing_out.push_back(*row);
+  return part;
+}
+
+void Summary::add_fitting(const SweepRow& row) {
   front_.add(row);
   const auto [best, fresh] = best_by_chips_.emplace(row.chips, row);
   if (!fresh && better(row, best->second)) best->second = row;

@@ -9,47 +9,31 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <mutex>
 #include <new>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "studies/sweep/dealer.hpp"
+#include "studies/sweep/judged_block.hpp"
 #include "studies/sweep/refine.hpp"
 #include "studies/sweep/summary.hpp"
-#include "units/checked.hpp"
 
 namespace meshsim {
 namespace {
-
-// Plans of a block: enough of them that what neighbours share is not made by every thread, and few
-// enough that all threads and ranks have some. Whatever their number, of which threads do not know.
-std::int64_t block_size_for(std::int64_t plans) {
-  return std::clamp<std::int64_t>(plans / 128, 16, 1024);
-}
 
 constexpr std::int64_t longest_list = 200;    // of plans in a table
 constexpr std::size_t blocks_per_thread = 8;  // in flight
 
 struct Block {
-  std::int64_t first = 0;  // index of its first plan
   std::vector<Choice> choices;
-  std::vector<std::int64_t> chips, slices, devices;
+  std::vector<ChosenMachine> machines;
   std::vector<std::optional<Judgement>> known;  // by the store
-  std::vector<std::optional<Judgement>> found;  // by another rank, else empty
-  std::vector<SweepRow> rows;
-  std::string text;  // of the rows
-  // On a rank that judges for the first one:
-  std::vector<bool> skip;  // rank 0 knows them
-  std::vector<StoredPlan> judged;
-  bool whole = true;
+  JudgedBlock judged;                           // its range is that of the block
 };
-
-std::int64_t count_plans(const SweepSpace& space) {
-  Enumeration plans(space);
-  std::int64_t count = 0;
-  while (plans.next()) ++count;
-  return count;
-}
 
 // One plan that cannot be judged is a failed row; without memory there is no sweep.
 Judgement judged(PlanJudge& judge, const Change& change) {
@@ -65,13 +49,13 @@ Judgement judged(PlanJudge& judge, const Change& change) {
   }
 }
 
-// Brings what one thread has judged to the store: together, but soon.
+// Brings what one thread has judged to the store, of this rank or of the first: together, but soon.
 class Keeper {
  public:
-  explicit Keeper(SweepStore* store) : store_(store) {}
+  Keeper(SweepStore* store, SweepRanks* first) : store_(store), first_(first) {}
 
   void keep(StoredPlan plan) {
-    if (store_ == nullptr) return;
+    if (store_ == nullptr && first_ == nullptr) return;
     plans_.push_back(std::move(plan));
     constexpr auto soon = std::chrono::milliseconds(100);
     if (std::chrono::steady_clock::now() - last_ > soon) put();
@@ -79,12 +63,14 @@ class Keeper {
 
   void put() {
     if (store_ != nullptr) store_->put(plans_);
+    if (first_ != nullptr && !plans_.empty()) first_->send(plans_);
     plans_.clear();
     last_ = std::chrono::steady_clock::now();
   }
 
  private:
   SweepStore* store_;
+  SweepRanks* first_;
   std::vector<StoredPlan> plans_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
@@ -95,55 +81,85 @@ class Sweep {
       : space_(space),
         options_(options),
         hooks_(hooks),
-        total_(count_plans(space)),
-        block_size_(static_cast<std::size_t>(block_size_for(total_))),
         plans_(space),
         summary_(std::max(options.top, options.refine), options.probability),
         judges_([this] {
           return hooks_.judge ? hooks_.judge() : make_judge(space_, options_.fidelity);
         }),
         commands_([this] { return ChangedCommands(space_.base, "simulate"); }) {}
-
-  SweepResult run() {
-    if (hooks_.ranks != nullptr)
-      hooks_.ranks->deal(ceil_div(total_, static_cast<std::int64_t>(block_size_)));
-    const bool helps = hooks_.ranks != nullptr && !hooks_.ranks->is_first();
-    return helps ? help() : lead();
+  ~Sweep() {
+    // Whatever happened: the thread that reads what other ranks say knows this sweep.
+    if (hooks_.ranks != nullptr) hooks_.ranks->stop_listening();
   }
+  Sweep(const Sweep&) = delete;
+  Sweep& operator=(const Sweep&) = delete;
+
+  SweepResult run() { return helps() ? help() : lead(); }
 
  private:
-  // Judges the blocks of this rank for the first one.
+  bool helps() const { return hooks_.ranks != nullptr && !hooks_.ranks->is_first(); }
+
+  // Judges plans for the first rank.
   SweepResult help() {
-    const std::vector<bool> known = hooks_.ranks->share_known({}, hooks_.stop);
-    run_pipeline([&] { return take_mine(known); },
-                 [this](std::shared_ptr<Block> block) { return judge_for_first(std::move(block)); },
-                 [this](const Block& block) { send(block); });
-    hooks_.ranks->finish();
-    return {{}, interrupted_, total_};
+    if (options_.list_plans) {
+      const std::optional<std::int64_t> total = Enumeration(space_).count(hooks_.stop);
+      head_.list_plans = total && *total <= longest_list;
+    }
+    run_pipeline([this] { return filled(hooks_.ranks->take([this] { return stopped(); })); },
+                 [this](Block& block) { hooks_.ranks->send(block.judged); });
+    const bool interrupted = hooks_.stop();
+    hooks_.ranks->end(interrupted);
+    return {{}, interrupted, 0};
   }
 
   SweepResult lead() {
-    share_known();
+    const std::optional<std::int64_t> total = Enumeration(space_).count(hooks_.stop);
+    if (!total) return {summary_.result(), true, 0};
+    total_ = *total;
     head_ = {space_.source, std::string(name(options_.fidelity)),
              static_cast<std::int64_t>(space_.axes.size()),
              options_.list_plans && total_ <= longest_list, provenance(plans_.base_config())};
     hooks_.write(sweep_head(options_.form, head_));
-    run_pipeline([this] { return take(); },
-                 [this](std::shared_ptr<Block> block) { return evaluated(std::move(block)); },
-                 [this](const Block& block) { hand_on(block); });
-    if (hooks_.ranks != nullptr) hooks_.ranks->finish();
-    SweepResult result{summary_.result(), interrupted_, total_};
-    if (!interrupted_) refine_best(result);
+    make_dealer();
+    if (hooks_.ranks != nullptr) lead_ranks();
+    run_pipeline([this] { return filled(next_range()); },
+                 [this](Block& block) { arrive(std::move(block.judged)); });
+    if (hooks_.ranks != nullptr) {
+      while (!all_done() && !stopped()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      hooks_.ranks->end_all();
+    }
+    SweepResult result{summary_.result(), done_ < total_, total_};
+    if (!result.interrupted) refine_best(result);
     if (!result.interrupted) hooks_.write(sweep_tail(options_.form, head_, result.summary));
     return result;
   }
 
-  void share_known() {
-    if (hooks_.ranks == nullptr) return;
-    const auto total = static_cast<std::size_t>(total_);
-    hooks_.ranks->share_known(
-        hooks_.store != nullptr ? hooks_.store->known(total_) : std::vector<bool>(total, false),
-        hooks_.stop);
+  void make_dealer() {
+    const int ranks = hooks_.ranks != nullptr ? hooks_.ranks->size() : 1;
+    const int workers = ranks * options_.threads;
+    // One rank meets what the store knows on its way; several deal out what it does not.
+    std::vector<bool> known;
+    if (ranks > 1 && hooks_.store != nullptr) known = hooks_.store->known(total_);
+    constexpr std::int64_t plans_ahead = 1 << 14;  // of each worker, or a little more
+    dealer_.emplace(total_, std::move(known), workers, ranks > 1 ? plans_ahead * workers : 0);
+  }
+
+  void lead_ranks() {
+    SweepRanks::Leader leader;
+    leader.deal = [this] { return dealer_->unknown().range; };
+    if (hooks_.store != nullptr)
+      leader.keep = [this](const std::vector<StoredPlan>& plans) { hooks_.store->put(plans); };
+    leader.arrived = [this](JudgedBlock block) { arrive(std::move(block)); };
+    hooks_.ranks->lead(std::move(leader));
+  }
+
+  std::optional<PlanRange> next_range() {
+    while (!stopped()) {
+      const Dealer::Answer answer = dealer_->any();
+      if (!answer.later) return answer.range;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return {};
   }
 
   // Leaves options_.top of the best plans, of which more may have been kept.
@@ -161,9 +177,9 @@ class Sweep {
     top.resize(std::min(options_.top, top.size()));
   }
 
-  // take: the next block, or nullptr after the last; judge: on any thread; hand_on: in order.
-  template <class Take, class Judge, class HandOn>
-  void run_pipeline(const Take& take_next, const Judge& judge, const HandOn& hand_on_one) {
+  // take: the next block, or nullptr after the last; hand_on: in order, once it is evaluated.
+  template <class Take, class HandOn>
+  void run_pipeline(const Take& take, const HandOn& hand_on) {
     namespace tbb = oneapi::tbb;
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                     static_cast<std::size_t>(options_.threads));
@@ -173,89 +189,35 @@ class Sweep {
           blocks_per_thread * static_cast<std::size_t>(options_.threads),
           tbb::make_filter<void, std::shared_ptr<Block>>(tbb::filter_mode::serial_in_order,
                                                          [&](tbb::flow_control& control) {
-                                                           std::shared_ptr<Block> block =
-                                                               take_next();
+                                                           std::shared_ptr<Block> block = take();
                                                            if (block == nullptr) control.stop();
                                                            return block;
                                                          }) &
               tbb::make_filter<std::shared_ptr<Block>, std::shared_ptr<Block>>(
                   tbb::filter_mode::parallel,
-                  [&](std::shared_ptr<Block> block) { return judge(std::move(block)); }) &
+                  [&](std::shared_ptr<Block> block) {
+                    evaluate(*block);
+                    return block;
+                  }) &
               tbb::make_filter<std::shared_ptr<Block>, void>(
                   tbb::filter_mode::serial_in_order,
-                  [&](const std::shared_ptr<Block>& block) { hand_on_one(*block); }));
+                  [&](const std::shared_ptr<Block>& block) { hand_on(*block); }));
     });
   }
 
-  std::shared_ptr<Block> take() {
+  // The plans of the range, which comes behind those that were asked for before.
+  std::shared_ptr<Block> filled(const std::optional<PlanRange>& range) {
+    if (!range) return nullptr;
     auto block = std::make_shared<Block>();
-    block->first = taken_;
-    while (!stopped() && block->choices.size() < block_size_ && plans_.next()) {
+    block->judged.range = *range;
+    for (; taken_ < range->first; ++taken_) plans_.next();
+    for (std::int64_t i = 0; i < range->plans; ++i, ++taken_) {
+      plans_.next();
       block->choices.push_back(plans_.choice());
-      block->chips.push_back(plans_.machine().chips);
-      block->slices.push_back(plans_.machine().slices);
-      block->devices.push_back(plans_.machine().devices);
-      block->known.push_back(
-          known(block->first + static_cast<std::int64_t>(block->choices.size()) - 1));
+      block->machines.push_back(plans_.machine());
+      block->known.push_back(known(taken_));
     }
-    taken_ += static_cast<std::int64_t>(block->choices.size());
-    if (block->choices.empty()) return nullptr;
-    block->found.resize(block->choices.size());
-    receive(*block, blocks_++);
     return block;
-  }
-
-  // What another rank has judged of the block.
-  void receive(Block& block, std::int64_t number) {
-    const auto is_known = [](const std::optional<Judgement>& one) { return one.has_value(); };
-    if (hooks_.ranks == nullptr || hooks_.ranks->is_mine(number) ||
-        std::all_of(block.known.begin(), block.known.end(), is_known))
-      return;
-    std::optional<std::vector<StoredPlan>> plans =
-        hooks_.ranks->receive(number, [this] { return stopped(); });
-    if (!plans) {
-      stop_ = true;  // that rank was interrupted, or this one
-      return;
-    }
-    for (StoredPlan& plan : *plans)
-      block.found[static_cast<std::size_t>(plan.index - block.first)] = std::move(plan.judgement);
-  }
-
-  // The next block of this rank that rank 0 does not know.
-  std::shared_ptr<Block> take_mine(const std::vector<bool>& known) {
-    while (!stopped()) {
-      auto block = std::make_shared<Block>();
-      block->first = taken_;
-      bool is_known = true;
-      while (block->choices.size() < block_size_ && plans_.next()) {
-        const auto index = static_cast<std::size_t>(taken_++);
-        block->choices.push_back(plans_.choice());
-        block->skip.push_back(known.at(index));
-        is_known = is_known && known[index];
-      }
-      if (block->choices.empty()) return nullptr;
-      if (hooks_.ranks->is_mine(blocks_++) && !is_known) return block;
-    }
-    interrupted_ = true;
-    return nullptr;
-  }
-
-  std::shared_ptr<Block> judge_for_first(std::shared_ptr<Block> block) {
-    std::unique_ptr<PlanJudge>& judge = judges_.local();
-    Change change;
-    for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
-      if (block->skip[i]) continue;
-      find_change(space_, block->choices[i], change);
-      block->judged.push_back(
-          {block->first + static_cast<std::int64_t>(i), judged(*judge, change)});
-    }
-    block->whole = !stopped();
-    return block;
-  }
-
-  void send(const Block& block) {
-    interrupted_ = interrupted_ || !block.whole;
-    if (!interrupted_) hooks_.ranks->send(block.judged);
   }
 
   std::optional<Judgement> known(std::int64_t index) {
@@ -265,36 +227,45 @@ class Sweep {
     return stored->judgement;
   }
 
-  std::shared_ptr<Block> evaluated(std::shared_ptr<Block> block) {
+  // Its rows, up to where the sweep is stopped.
+  void evaluate(Block& block) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
     std::unique_ptr<PlanJudge>& judge = judges_.local();
     ChangedCommands& commands = commands_.local();
-    Keeper keeper(hooks_.store);
+    Keeper keeper(hooks_.store, helps() && hooks_.ranks->has_store() ? hooks_.ranks : nullptr);
+    Summary summary(std::max(options_.top, options_.refine), options_.probability);
+    JudgedBlock& out = block.judged;
+    bool all_judged = true;
     Change change;
-    block->rows.reserve(block->choices.size());
-    for (std::size_t i = 0; i < block->choices.size() && !stopped(); ++i) {
-      find_change(space_, block->choices[i], change);
+    std::size_t i = 0;
+    for (; i < block.choices.size() && !stopped(); ++i) {
+      find_change(space_, block.choices[i], change);
       SweepRow row;
-      row.index = block->first + static_cast<std::int64_t>(i);
+      row.index = out.range.first + static_cast<std::int64_t>(i);
       Judgement judgement;
-      if (block->known[i]) {
-        judgement = std::move(*block->known[i]);
+      if (block.known[i]) {
+        all_judged = false;
+        judgement = std::move(*block.known[i]);
       } else {
-        judgement = block->found[i] ? std::move(*block->found[i]) : judged(*judge, change);
+        judgement = judged(*judge, change);
         keeper.keep({row.index, judgement});
       }
       row.plan_hash = std::move(judgement.plan_hash);
-      row.chips = block->chips[i];
+      const ChosenMachine& machine = block.machines[i];
+      row.chips = machine.chips;
       row.outcome = std::move(judgement.outcome);
       if (row.outcome.step_time && row.chips > 0)
-        add_upkeep(row, block->chips[i] / std::max<std::int64_t>(1, block->slices[i]),
-                   block->devices[i]);
+        add_upkeep(row, row.chips / std::max<std::int64_t>(1, machine.slices), machine.devices);
       row.change = change_text(change);
       row.command = commands.of(change);
-      append_sweep_row(block->text, options_.form, head_, row, row.index == 0);
-      block->rows.push_back(std::move(row));
+      append_sweep_row(out.text, options_.form, head_, row, row.index == 0);
+      summary.add(row);
     }
     keeper.put();
-    return block;
+    out.range.plans = static_cast<std::int64_t>(i);
+    out.part = summary.part();
+    if (all_judged) out.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
 
   // Tokens per chip-hour of a job that runs; with failures, of one that also restarts. Spare slices
@@ -321,37 +292,49 @@ class Sweep {
     row.upkeep = upkeep;
   }
 
-  void hand_on(const Block& block) {
-    if (interrupted_) return;
-    for (const SweepRow& row : block.rows) summary_.add(row);
-    hooks_.write(block.text);
-    done_ += static_cast<std::int64_t>(block.rows.size());
-    // Once a block is cut short, the rows behind it would leave a gap.
-    interrupted_ = block.rows.size() < block.choices.size();
-    if (hooks_.progress) hooks_.progress({done_, total_, summary_.best()});
-    if (done_ < total_ && stopped()) interrupted_ = true;
+  // Blocks may come out of their order, from this rank and from others. One that was cut short
+  // leaves a gap, and what comes behind it is not met.
+  void arrive(JudgedBlock block) {
+    const std::lock_guard lock(arrival_);
+    if (block.seconds > 0) dealer_->judged(block.range.plans, block.seconds);
+    const std::int64_t first = block.range.first;
+    waiting_.emplace(first, std::move(block));
+    while (!waiting_.empty() && waiting_.begin()->first == done_) {
+      const auto next = waiting_.begin();
+      summary_.add(next->second.part);
+      hooks_.write(next->second.text);
+      done_ += next->second.range.plans;
+      waiting_.erase(next);
+      dealer_->done(done_);
+      if (hooks_.progress) hooks_.progress({done_, total_, summary_.best()});
+    }
+  }
+
+  bool all_done() {
+    const std::lock_guard lock(arrival_);
+    return done_ == total_;
   }
 
   bool stopped() {
     if (stop_.load(std::memory_order_relaxed)) return true;
-    const bool told =
-        hooks_.ranks != nullptr && !hooks_.ranks->is_first() && hooks_.ranks->told_to_stop();
-    if (told || hooks_.stop()) stop_ = true;
+    if ((hooks_.ranks != nullptr && hooks_.ranks->told_to_stop()) || hooks_.stop()) stop_ = true;
     return stop_.load(std::memory_order_relaxed);
   }
 
   const SweepSpace& space_;
   const SweepOptions& options_;
   const SweepHooks& hooks_;
-  std::int64_t total_;
-  std::size_t block_size_;  // plans
+  std::int64_t total_ = 0;
   SweepHead head_;
   Enumeration plans_;
   Summary summary_;
   oneapi::tbb::enumerable_thread_specific<std::unique_ptr<PlanJudge>> judges_;
   oneapi::tbb::enumerable_thread_specific<ChangedCommands> commands_;
-  std::int64_t taken_ = 0, done_ = 0, blocks_ = 0;
-  bool interrupted_ = false;
+  std::optional<Dealer> dealer_;
+  std::int64_t taken_ = 0;                       // from plans_
+  std::mutex arrival_;                           // of what follows, and of summary_
+  std::map<std::int64_t, JudgedBlock> waiting_;  // by their first plan
+  std::int64_t done_ = 0;
   std::atomic<bool> stop_ = false;
 };
 

@@ -90,6 +90,37 @@ TEST_CASE("skipping early finds what the whole product holds", "[studies][enumer
   CHECK(expected.size() > 10);
 }
 
+TEST_CASE("plans are counted without walking what no condition reads", "[studies][enumeration]") {
+  const auto never = [] { return false; };
+  const auto count = [&](const std::string& text) {
+    return Enumeration(llama_space(text)).count(never);
+  };
+  const std::string axes =
+      "axes: {compile_topology: [v5p-16, v5p-32], ici_fsdp_parallelism: {powers_of_two: [1, 16]}, "
+      "num_vocab_tiling: [1, 2, 4], remat_policy: [full, minimal]}\n";
+  for (const std::string where :
+       {"", "where: ici_fsdp_parallelism == chips", "where: num_vocab_tiling < 4",
+        "where: remat_policy == 'full' or num_vocab_tiling * ici_fsdp_parallelism > chips",
+        "where: 1 == 2", "where: chips > 1000"}) {
+    INFO(where);
+    CHECK(count(axes + where) ==
+          static_cast<std::int64_t>(plans_of(llama_space(axes + where)).size()));
+  }
+  CHECK(count("") == 1);
+  // 8 chips and 16: 3 x 1,000 x 1,000 x 1,000 each.
+  std::string numbers = "1";
+  for (int i = 2; i <= 1000; ++i) numbers += ", " + std::to_string(i);
+  std::string huge = "axes:\n  compile_topology: [v5p-16, v5p-32]\n  num_vocab_tiling: [1, 2, 4]\n";
+  for (const char* key : {"max_target_length", "steps", "log_period"})
+    huge += "  " + std::string(key) + ": [" + numbers + "]\n";
+  CHECK(count(huge + "where: chips == 8") == 3'000'000'000);
+  CHECK(count(huge) == 6'000'000'000);
+  // Where it has to walk, it can be stopped.
+  int asked = 0;
+  const SweepSpace walked = llama_space(huge + "where: steps * log_period * max_target_length > 1");
+  CHECK(!Enumeration(walked).count([&] { return ++asked == 3; }));
+}
+
 TEST_CASE("faults of a space are found together, with their places", "[studies][space]") {
   const Error error = refusal([] {
     space_of(

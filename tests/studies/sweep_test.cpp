@@ -132,6 +132,29 @@ TEST_CASE("a plan that throws is a failed row, and the sweep goes on", "[studies
   CHECK(summary.rejected.at("failed: a bug").count == 1);
 }
 
+TEST_CASE("a summary of stretches is that of their plans", "[studies][pareto]") {
+  std::mt19937 random(11);
+  for (int round = 0; round < 200; ++round) {
+    Summary whole(5, 0.5), of_parts(5, 0.5);
+    Summary stretch(5, 0.5);
+    for (std::int64_t i = 0; i < 80; ++i) {
+      SweepRow row = random_row(random, i);
+      if (row.outcome.verdict != SweepVerdict::fits) {
+        row.outcome.cause = random() % 2 == 0 ? "large" : "odd";
+        row.outcome.reason = row.outcome.cause + std::to_string(i);
+      }
+      whole.add(row);
+      stretch.add(row);
+      if (random() % 12 != 0 && i + 1 < 80) continue;
+      of_parts.add(stretch.part());
+      stretch = Summary(5, 0.5);
+    }
+    const SweepHead head;
+    CHECK(sweep_tail(SweepForm::json, head, of_parts.result()) ==
+          sweep_tail(SweepForm::json, head, whole.result()));
+  }
+}
+
 TEST_CASE("the front is the one that brute force finds", "[studies][pareto]") {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
