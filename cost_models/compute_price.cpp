@@ -6,7 +6,8 @@
 //   grid    grid steps x time of one step
 //   gather  gathered bytes / rate of row gathers
 //   scatter scatter-added bytes / rate of row scatter-adds
-//   core    = mxu + softmax + grid + gather + scatter
+//   core    = mxu + softmax + grid + gather + scatter, and
+//             (cores - 1) x that for kernels that run on one core only (plans/software.hpp)
 //   hbm     = bytes / HBM rate
 //
 //   duration = max(core, hbm)
@@ -27,6 +28,11 @@ namespace {
 FlopsPerSecond matmul_rate(const Compute& work, const Machine& machine) {
   const double grouped = work.kind == OpKind::grouped_matmul ? machine.grouped_share : 1;
   return machine.matmul * (grouped * machine.speedup(work.format));
+}
+
+bool on_one_core(const Compute& work, const Software& software) {
+  return (work.kind == OpKind::grouped_matmul && software.grouped_matmul_on_one_core) ||
+         (work.kind == OpKind::attention && software.attention_on_one_core);
 }
 
 // Rows that the product works on, tiles that groups share counted once for each.
@@ -62,8 +68,8 @@ double refetched_bytes(const Compute& work, const Matmul& product) {
 
 std::string_view name(CoreCause cause) {
   constexpr std::array<std::string_view, core_cause_count> names{
-      "compute",    "mxu_inefficiency", "tile_waste",  "softmax",
-      "grid_steps", "row_gather",       "scatter_add", "key_sort"};
+      "compute",    "mxu_inefficiency", "tile_waste", "softmax",   "grid_steps",
+      "row_gather", "scatter_add",      "key_sort",   "idle_cores"};
   return names.at(cause);
 }
 
@@ -106,6 +112,9 @@ Price price(const Compute& work, const Machine& machine) {
   core[scatter_add] =
       static_cast<double>(work.scatter_added.value()) / machine.scatter_add.value() * 1e12;
   core[key_sort] = static_cast<double>(work.sort_steps) * machine.sort_step * 1e12;
+  if (on_one_core(work, machine.software))
+    core[idle_cores] =
+        static_cast<double>(machine.cores - 1) * std::accumulate(core.begin(), core.end(), 0.0);
   ResourceTimes times{};
   times[tensor_core] = std::accumulate(core.begin(), core.end(), 0.0);
   times[hbm] = bytes / machine.hbm.value() * 1e12;

@@ -75,13 +75,13 @@ Machine machine_of(const Plan& plan) {
   machine.grouped_share = constant("grouped_matmul") / constant("matmul");
   if (chip.peak_int8) machine.int8_speedup = chip.peak_int8->value / chip.peak_bf16.value;
   if (chip.peak_fp8) machine.fp8_speedup = chip.peak_fp8->value / chip.peak_bf16.value;
+  machine.cores = tensor_cores_per_device(chip);
   machine.mxu_size = chip.mxu_size.value;
   machine.vector_rate = vector_rate(chip);
   machine.softmax_ops = constant("softmax_ops");
   // The blocks of a grid are shared out over the cores.
   machine.grid_step = picoseconds_from_seconds(constant("attention_grid_step") /
-                                               (static_cast<double>(chip.tensor_cores.value) /
-                                                static_cast<double>(chip.devices_per_chip.value)));
+                                               static_cast<double>(machine.cores));
   machine.hbm = per_device(chip, chip.hbm_bandwidth.value) * constant("hbm");
   machine.row_gather = machine.hbm * constant("row_gather");
   machine.scatter_add = BytesPerSecond(constant("scatter_add"));

@@ -20,6 +20,7 @@ struct Machine {
   double grouped_share = 1;    // of `matmul` that a grouped product sustains
   double int8_speedup = 1;     // of products, over bfloat16
   double fp8_speedup = 1;
+  std::int64_t cores = 1;       // TensorCores, which work as one
   std::int64_t mxu_size = 128;  // K and N of a product are padded to it
   double vector_rate = 1;       // operations per second of the vector units
   double softmax_ops = 0;       // vector operations per logit and pass of an attention kernel

@@ -46,6 +46,7 @@ enum CoreCause : std::size_t {
   row_gather,    // rows moved through an index
   scatter_add,   // rows added through an unsorted index
   key_sort,      // keys in a sorting network
+  idle_cores,    // a kernel runs on one TensorCore, the others wait
   core_cause_count
 };
 std::string_view name(CoreCause cause);

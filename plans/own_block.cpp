@@ -29,6 +29,8 @@ const std::vector<std::string> software_features{"sparsecore_offload",
                                                  "latency_hiding_layer_scheduler",
                                                  "layout_for_all_reduce_scatter",
                                                  "scoped_vmem_limit_kib",
+                                                 "attention_on_one_core",
+                                                 "grouped_matmul_on_one_core",
                                                  "dvfs_p_state",
                                                  "stack",
                                                  "flag_groups"};

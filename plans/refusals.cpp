@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 
+#include "plans/kernel_blocks.hpp"
 #include "plans/pipeline.hpp"
 #include "plans/plan.hpp"
 #include "plans/uneven.hpp"
@@ -288,6 +289,17 @@ Result diloco_axis(const Plan& p) {
                  "ici_diloco_parallelism=1 dcn_diloco_parallelism=1"};
 }
 
+// Not MaxText's: the kernel's compiler refuses.
+Result vmem_blocks(const Plan& p) {
+  const std::optional<KernelBlocks> found = blocks_beyond_vmem(p);
+  if (!found) return {};
+  constexpr double mebibyte = 1 << 20;
+  return Finding{found->key,
+                 fmt::format("blocks of {} need {:.0f} MiB of VMEM, a TensorCore has {:.0f}",
+                             found->blocks, found->needed / mebibyte, found->vmem / mebibyte),
+                 "smaller blocks, " + found->key + "=512 for one"};
+}
+
 constexpr std::array refusals{
     Refusal{"v4-attention", nullptr, v4_attention},
     Refusal{"hash-with-ring",
@@ -311,6 +323,7 @@ constexpr std::array refusals{
     Refusal{"vocab-tiling", nullptr, vocab_tiling},
     Refusal{"explicit-sharding", nullptr, explicit_sharding},
     Refusal{"diloco", nullptr, diloco_axis},
+    Refusal{"vmem-blocks", nullptr, vmem_blocks},
 };
 
 }  // namespace

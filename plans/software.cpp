@@ -26,6 +26,8 @@ Software software_of(const ResolvedConfig& config) {
   software.all_gather = mover("sparsecore_offload_all_gather");
   software.reduce_scatter = mover("sparsecore_offload_reduce_scatter");
   software.all_reduce = mover("sparsecore_offload_all_reduce");
+  software.attention_on_one_core = is_set("attention_on_one_core");
+  software.grouped_matmul_on_one_core = is_set("grouped_matmul_on_one_core");
   if (const auto found = config.own.find("overlap"); found != config.own.end()) {
     for (const Overlap bound : {Overlap::none, Overlap::ideal}) {
       if (found->second.value.text == name(bound)) software.overlap = bound;

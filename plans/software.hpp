@@ -15,6 +15,11 @@
 // (hunyuan3-295b on v5p, 39.8 against 34.7 s), while runs whose axes have two chips, or whose
 // gathers are fused, agree with the bandwidth of all links.
 //
+// A kernel that Mosaic cannot partition runs on one of a chip's TensorCores ("Running on one core
+// only" in the compiler's log, seen for kernels of experts on v5p): attention_on_one_core,
+// grouped_matmul_on_one_core. Which kernels it cannot partition is not modelled, so that they are
+// stated.
+//
 // Bounds of what overlap can do (`overlap`):
 //
 //   none    every transfer holds the TensorCore until it ends
@@ -35,6 +40,8 @@ struct Software {
   Mover reduce_scatter = Mover::stepwise;
   Mover all_reduce = Mover::stepwise;
   Overlap overlap = Overlap::xla;
+  bool attention_on_one_core = false;
+  bool grouped_matmul_on_one_core = false;
 };
 
 Software software_of(const ResolvedConfig& config);

@@ -13,10 +13,10 @@
 namespace meshsim {
 namespace {
 
-constexpr std::array<std::string_view, 13> groups{
+constexpr std::array<std::string_view, 14> groups{
     "ideal_compute", "mxu_inefficiency", "tile_waste",  "vector_unit", "row_moves",
     "memory_bound",  "contention",       "exposed_ici", "exposed_dcn", "exposed_host",
-    "bubble",        "imbalance",        "recompute",
+    "idle_cores",    "bubble",           "imbalance",   "recompute",
 };
 
 constexpr std::string_view exposed = "exposed:";

@@ -11,9 +11,11 @@
 //   exposed_ici       nothing but a collective ran; detail: its mesh axes
 //   exposed_dcn       the same, of a collective over axes that lie on DCN alone
 //   exposed_host      the same, of a copy to or from the host
+//   idle_cores        a kernel ran on one TensorCore, the others of its chip waited
 //   bubble            a pipeline's stage had no microbatch
 //   imbalance         waiting for the rank whose experts have most rows
-//   recompute         any of the first eleven while activations were computed again; detail: which
+//   recompute         any of the first eleven, or idle_cores, while activations were computed
+//   again; detail: which
 //
 // A part is counted once: as imbalance or bubble if it is one, else as recompute, else by its
 // cause.

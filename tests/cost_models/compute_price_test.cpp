@@ -178,6 +178,33 @@ TEST_CASE("a kernel's products, softmax and grid steps follow each other", "[cos
   CHECK(alone.bound == Bound::compute);
 }
 
+TEST_CASE("a kernel that runs on one core takes as many times as long", "[cost_models]") {
+  Compute work = matmul({3, 8, 128, 128}, Bytes(1000));
+  work.scores = 3 * 8 * 128;
+  work.grid_steps = 3;
+  Machine machine = toy_machine();
+  machine.cores = 2;
+  machine.softmax_ops = 10;
+  machine.vector_rate = 2e12;
+  machine.grid_step = Picoseconds(7);
+  for (const OpKind kind : {OpKind::attention, OpKind::grouped_matmul, OpKind::matmul}) {
+    work.kind = kind;
+    machine.software = {};
+    const Price both = price(work, machine);
+    CHECK(both.core[idle_cores] == 0);
+    machine.software.attention_on_one_core = kind == OpKind::attention;
+    machine.software.grouped_matmul_on_one_core = kind != OpKind::attention;
+    const Price one = price(work, machine);
+    if (kind == OpKind::matmul) {
+      CHECK(one.duration == both.duration);  // no kernel of Mosaic's
+      continue;
+    }
+    CHECK(one.core[idle_cores] == Approx(sum(both.core)));
+    CHECK(static_cast<double>(one.duration.value()) == Approx(2 * sum(both.core)));
+    CHECK(one.times[hbm] == both.times[hbm]);
+  }
+}
+
 TEST_CASE("rows through an index move at their own rates", "[cost_models]") {
   // 1,000 bytes stream at 1 B/ps; of those 400 are gathered at 0.25 and 200 scatter-added at 0.01:
   // 1,600 + 20,000 ps, longer than the 1,000 of HBM, which is used for 1,000 of 21,600.

@@ -111,6 +111,18 @@ std::vector<Case> cases() {
        "shard_mode: explicit sharding does not run the mixtral decoder"},
       {"diloco", llama({"ici_diloco_parallelism=4"}),
        "ici_diloco_parallelism: a diloco degree needs enable_diloco"},
+      // 2 x 2 (2048 x 4096 + 4096 x 14336 + 2048 x 14336) = 385,875,968 bytes.
+      {"vmem-blocks",
+       on_32_chips("mixtral-8x7b", {"wi_tile_fwd_batch_seq=2048", "wi_tile_fwd_embed_dim=8192",
+                                    "wi_tile_fwd_mlp_dim=16384"}),
+       "wi_tile_fwd_batch_seq: blocks of 2048, 4096 and 14336 need 368 MiB of VMEM, a TensorCore "
+       "has 64"},
+      // 4 x 8192 x 4096: a sequence is shorter than the block of its queries.
+      {"vmem-blocks",
+       {"model_name=llama3.1-8b", "compile_topology=v5p-64", "max_target_length=8192",
+        "per_device_batch_size=1", "attention=flash", "sa_block_q=16384",
+        "sa_block_kv_compute=4096"},
+       "sa_block_q: blocks of 8192 and 4096 need 128 MiB of VMEM"},
       {"uneven-parameter", llama({"ici_tensor_parallelism=16"}),
        "ici_tensor_parallelism: tensor = 16 does not divide"},
       {"hash-scan",
