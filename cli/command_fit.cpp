@@ -62,6 +62,14 @@ void add_plan_command(CLI::App& app, const char* name, const char* description,
     evaluation.strict_margin = *strict;
     std::optional<DeviceClasses> classes;
     if (evaluation.step && detail) classes = device_classes(plan, *evaluation.step, *detail);
+    if (evaluation.step && detail && !classes) {
+      // Unasked, all devices alike go without saying.
+      if (evaluation.step->program.loads)
+        evaluation.not_modelled.emplace_back("devices of a pipeline, each at its own speed");
+      else if (!devices->empty())
+        evaluation.assumptions.emplace_back(
+            "all devices do the same: nothing that they do follows the routing");
+    }
     const bool too_large = evaluation.verdict() == Verdict::does_not_fit;
     const std::vector<Fix> fixes =
         too_large ? cheapest_fixes(request, evaluation) : std::vector<Fix>{};

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -77,6 +78,12 @@ std::size_t slowest(const DeviceClasses& devices) {
                                   classes.begin());
 }
 
+// "+0.07"; of what rounds to nothing no sign but that.
+std::string signed_percent(double ratio) {
+  const double hundredths = std::round(1e4 * ratio);
+  return fmt::format("{:+.2f}", hundredths == 0 ? 0.0 : hundredths / 100);
+}
+
 std::string label(const Spread& spread) {
   if (spread.quantity == "end") return "end of the step";
   if (spread.quantity == "experts") return "operations of its experts";
@@ -131,16 +138,16 @@ std::string device_table(const DeviceClasses& devices, const Evaluation& evaluat
                         one.least == one.most ? "all alike" : devices.place(one.most_on));
   }
   text += fmt::format(
-      "({} classes, {} each: {}; memory peaks alike on all, since buffers do not follow the "
+      "({}, {} each: {}; memory peaks alike on all, since buffers do not follow the "
       "routing)\n",
-      devices.grid.classes(),
+      devices.grid.classes() == 1 ? "one class" : fmt::format("{} classes", devices.grid.classes()),
       devices.devices_each == 1 ? "one device" : fmt::format("{} devices", devices.devices_each),
       all ? "every expert-parallel group routes tokens of its own"
           : "the ranks of an expert-parallel group, all groups alike");
   text += fmt::format(
-      "each at its own speed they take {}, {:+.2f} % against the step below, which adds up the "
+      "each at its own speed they take {}, {} % against the step below, which adds up the "
       "slowest rank of every exchange{}\n\n",
-      human(devices.step.total), 100 * (devices.step.total / headline - 1),
+      human(devices.step.total), signed_percent(devices.step.total / headline - 1),
       all ? " of one group" : "");
   return text;
 }

@@ -231,6 +231,21 @@ class Devices(CommandLine):
             self.assertIsNone(none["device_step"])
             self.assertEqual(none["device_classes"], [])
 
+    def test_nothing_that_differs(self):
+        words = ["simulate", *TINY, "-o", "json", "--fidelity", "event"]
+        alike = "all devices do the same"
+        asked = self.run_words([*words, "--devices", "ranks"]).json()
+        self.assertIsNone(asked["device_step"])
+        self.assertIn(alike, " ".join(asked["assumptions"]))
+        self.assertNotIn(alike, " ".join(self.run_words(words).json()["assumptions"]))
+        pipeline = self.run_words(
+            ["simulate", *"model_name=qwen3-30b-a3b compile_topology=v5p-32 "
+             "ici_pipeline_parallelism=2 ici_fsdp_parallelism=-1 ici_expert_parallelism=4 "
+             "allow_split_physical_axes=true max_target_length=128 -o json --fidelity event "
+             "--routing lognormal:sigma=0.45,seed=1".split()]).json()
+        self.assertIsNone(pipeline["device_step"])
+        self.assertIn("devices of a pipeline", " ".join(pipeline["not_modelled"]))
+
     def test_what_cannot_be_told_apart_is_refused(self):
         for words in (["--devices", "all"], ["--devices", "ranks", "--fidelity", "closed-form"],
                       ["--devices", "some", "--fidelity", "event"]):
