@@ -1,8 +1,12 @@
 // All-to-alls of unequal shares: link by link.
 #include "cost_models/exchange_price.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 #include <numeric>
+#include <random>
+#include <tuple>
 
 #include "tests/cost_models/toy_machine.hpp"
 
@@ -100,4 +104,72 @@ TEST_CASE("between slices the device that sends or receives most counts",
   const ExchangeTraffic traffic = exchange_traffic(far, parts, 2);
   CHECK(traffic.outside == Approx(30 / 12.5));
   CHECK(traffic.links == std::vector<double>{4});
+}
+
+namespace {
+
+// Slots on the busiest link of each part, every pair of ranks walked by itself: along one axis
+// after the other, hop by hop; what goes half way around a ring goes half either way.
+std::vector<double> walked(const CountMatrix& sent, const std::vector<PhysicalPart>& parts) {
+  // Place on the other axes, place on this one, way: slots.
+  std::vector<std::map<std::tuple<std::int64_t, std::int64_t, bool>, double>> links(parts.size());
+  for (std::int64_t from = 0; from < sent.rows; ++from) {
+    for (std::int64_t to = 0; to < sent.rows; ++to) {
+      std::int64_t at = from, inner = sent.rows;
+      for (std::size_t d = 0; d < parts.size(); ++d) {
+        const std::int64_t n = parts[d].part;
+        inner /= n;
+        const std::int64_t here = at / inner % n, there = to / inner % n;
+        const auto walk = [&](bool up, double slots) {
+          for (std::int64_t place = here; place != there;) {
+            const std::int64_t next = (place + (up ? 1 : n - 1)) % n;
+            links[d][{at - here * inner, up ? place : next, up}] += slots;
+            place = next;
+          }
+        };
+        const auto slots = static_cast<double>(sent.at(from, to));
+        const std::int64_t hops = (there - here + n) % n;
+        if (!parts[d].wraparound) {
+          walk(there > here, slots);
+        } else if (2 * hops == n) {
+          walk(true, slots / 2);
+          walk(false, slots / 2);
+        } else {
+          walk(2 * hops < n, slots);
+        }
+        at += (there - here) * inner;
+      }
+    }
+  }
+  std::vector<double> busiest;
+  for (const auto& part : links) {
+    busiest.push_back(0);
+    for (const auto& [link, slots] : part) busiest.back() = std::max(busiest.back(), slots);
+  }
+  return busiest;
+}
+
+}  // namespace
+
+TEST_CASE("links carry what every pair of ranks sends over them", "[cost_models][exchange]") {
+  std::mt19937 random(3);
+  const std::vector<std::vector<PhysicalPart>> meshes{{ring(0, 2), line(1, 3), ring(2, 4)},
+                                                      {line(0, 4), ring(1, 5)},
+                                                      {ring(0, 6), line(1, 2), line(2, 3)},
+                                                      {ring(0, 8)}};
+  for (const auto& parts : meshes) {
+    std::int64_t ranks = 1;
+    for (const PhysicalPart& part : parts) ranks *= part.part;
+    CountMatrix sent(ranks, ranks);
+    for (std::int64_t& count : sent.counts)
+      count = static_cast<std::int64_t>(random() % 3 == 0 ? random() % 1000 : 0);
+    // Halves of whole slots: exact.
+    CHECK(exchange_traffic(sent, parts, 1).links == walked(sent, parts));
+    CHECK(exchange_traffic(transposed(sent), parts, 1).links == walked(transposed(sent), parts));
+    // What leaves and enters a rank, its own slots left out.
+    std::int64_t most = 0;
+    for (std::int64_t p = 0; p < ranks; ++p)
+      most = std::max(most, sent.row_sum(p) + sent.column_sum(p) - 2 * sent.at(p, p));
+    CHECK(exchange_traffic(sent, parts, 1).ends == static_cast<double>(most));
+  }
 }

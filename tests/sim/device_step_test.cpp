@@ -100,6 +100,30 @@ TEST_CASE("groups with loads of their own wait where they meet", "[sim][devices]
   CHECK(step.classes[1].waited == Picoseconds(8 * one_tile));
 }
 
+TEST_CASE("groups that never meet take what each takes by itself", "[sim][devices]") {
+  // Four groups of two ranks, which meet only inside: in a Parallel each is a circle of its own.
+  const Machine machine = two_ranks_machine();
+  StepProgram program = program_of(sequence(
+      {parallel(sequence({routed_work(0), work(2, 0)}), {meeting(900'000)}), routed_work(1),
+       parallel(sequence({work(1, 0), routed_work(1)}), {meeting(2'000'000)})}));
+  const DeviceGrid grid({{"fsdp", 4}, {"expert", 2}});
+  std::vector<std::shared_ptr<const ExpertLoads>> drawn;
+  for (const std::int64_t more : {0, 8, 24, 56})
+    drawn.push_back(
+        loads_of({two_ranks(64 + more, 64 - more), two_ranks(64 - more / 2, 64 + more)}));
+  GroupLoads loads(drawn, grid, machine);
+  const DeviceStep all = simulate_devices(program, machine, grid, loads);
+  for (std::size_t group = 0; group < drawn.size(); ++group) {
+    program.loads = drawn[group];
+    const DeviceStep alone = of_ranks(program, machine);
+    for (std::size_t rank = 0; rank < 2; ++rank) {
+      CHECK(all.classes[2 * group + rank].end == alone.classes[rank].end);
+      CHECK(all.classes[2 * group + rank].waited == alone.classes[rank].waited);
+    }
+  }
+  CHECK(all.classes[7].end != all.classes[1].end);
+}
+
 TEST_CASE("devices that do the same take what one of them takes", "[sim][devices]") {
   for (const Words& mesh : {Words{"ici_fsdp_parallelism=256"},
                             Words{"ici_fsdp_parallelism=32", "ici_expert_parallelism=8"}}) {
