@@ -13,7 +13,8 @@
 namespace meshsim {
 namespace {
 
-// Names of software features, as runs are published with them (MaxText recipes, 2025-2026).
+// Names of software features, as runs are published with them (MaxText recipes, 2025-2026). All but
+// the last four are on or off.
 const std::vector<std::string> software_features{"sparsecore_offload",
                                                  "sparsecore_offload_all_gather",
                                                  "sparsecore_offload_reduce_scatter",
@@ -28,9 +29,9 @@ const std::vector<std::string> software_features{"sparsecore_offload",
                                                  "async_collective_permute",
                                                  "latency_hiding_layer_scheduler",
                                                  "layout_for_all_reduce_scatter",
-                                                 "scoped_vmem_limit_kib",
                                                  "attention_on_one_core",
                                                  "grouped_matmul_on_one_core",
+                                                 "scoped_vmem_limit_kib",
                                                  "dvfs_p_state",
                                                  "stack",
                                                  "flag_groups"};
@@ -40,6 +41,26 @@ const std::vector<std::string> own_keys{"slice_shape", "software",    "allow",
                                         "moe_block",   "calibration", "overlap"};
 
 const std::vector<std::string> block_keys{"dispatch_variant", "shared_expert_mlp_dim"};
+
+bool is_feature(const Member& feature, std::string& what, std::string& hint) {
+  const auto known = std::find(software_features.begin(), software_features.end(), feature.key);
+  if (known == software_features.end()) {
+    what = fmt::format("{} is not a known feature", in_quotes(feature.key));
+    hint = did_you_mean(feature.key, software_features);
+    return false;
+  }
+  if (feature.value.kind == Node::Kind::null) return true;  // as if it were not stated
+  if (feature.value.kind != Node::Kind::scalar) {
+    what =
+        fmt::format("'{}' must be a single value (got {})", feature.key, described(feature.value));
+    return false;
+  }
+  const std::string& text = feature.value.text;
+  if (software_features.end() - known <= 4 || parse_bool(text) || text == "null") return true;
+  what = fmt::format("'{}' must be true, false or null (got {})", feature.key,
+                     described(feature.value));
+  return false;
+}
 
 bool one_of(const Node& value, std::initializer_list<const char*> choices, std::string& what) {
   std::string names;
@@ -140,19 +161,7 @@ bool check_own_key(const std::string& key, const Node& value, const Location& wh
   if (key == "software") {
     fine = value.kind == Node::Kind::mapping;
     if (!fine) what = fmt::format("must be a mapping of features (got {})", described(value));
-    for (const Member& feature : value.members) {
-      if (std::find(software_features.begin(), software_features.end(), feature.key) !=
-          software_features.end()) {
-        if (feature.value.kind == Node::Kind::scalar) continue;
-        fine = false;
-        what = fmt::format("'{}' must be a single value (got {})", feature.key,
-                           described(feature.value));
-        continue;
-      }
-      fine = false;
-      what = fmt::format("{} is not a known feature", in_quotes(feature.key));
-      hint = did_you_mean(feature.key, software_features);
-    }
+    for (const Member& feature : value.members) fine = fine && is_feature(feature, what, hint);
   }
   if (!fine) faults.add({where, path, what, hint});
   return fine;

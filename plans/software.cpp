@@ -1,5 +1,9 @@
 #include "plans/software.hpp"
 
+#include <optional>
+
+#include "units/parse.hpp"
+
 namespace meshsim {
 
 std::string_view name(Overlap overlap) {
@@ -13,14 +17,20 @@ std::string_view name(Overlap overlap) {
 
 Software software_of(const ResolvedConfig& config) {
   const auto features = config.own.find("software");
-  const auto is_set = [&](const char* feature) {
-    if (features == config.own.end()) return false;
-    const Node* value = features->second.value.find(feature);
-    return value != nullptr && value->text == "true";
+  // Nothing where it is not stated.
+  const auto stated = [&](const char* feature) -> std::optional<bool> {
+    const Node* value =
+        features == config.own.end() ? nullptr : features->second.value.find(feature);
+    if (value == nullptr || value->kind == Node::Kind::null || value->text == "null") return {};
+    return parse_bool(value->text).value();
   };
+  const auto is_set = [&](const char* feature) { return stated(feature).value_or(false); };
+  const bool offloaded = is_set("sparsecore_offload");
   const bool fused = is_set("collective_fusion_all_gather") || is_set("async_collective_fusion");
   const auto mover = [&](const char* offload) {
-    return is_set(offload) ? Mover::sparse_core : fused ? Mover::fused : Mover::stepwise;
+    return stated(offload).value_or(offloaded) ? Mover::sparse_core
+           : fused                             ? Mover::fused
+                                               : Mover::stepwise;
   };
   Software software;
   software.all_gather = mover("sparsecore_offload_all_gather");

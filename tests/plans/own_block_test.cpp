@@ -43,6 +43,9 @@ TEST_CASE("values of the meshsim: block", "[plans][own]") {
              Contains("'dvfs_pstate' is not a known feature\n  hint: did you mean dvfs_p_state"));
   CHECK_THAT(own_fault("software", "[a]"), Contains("must be a mapping of features (got a list)"));
   CHECK_THAT(own_fault("software", "{dvfs_p_state: {a: 7}}"), Contains("must be a single value"));
+  CHECK(own_fault("software", "{host_offload: TRUE, sparsecore_offload: null}").empty());
+  CHECK_THAT(own_fault("software", "{sparsecore_offload: maybe}"),
+             Contains("'sparsecore_offload' must be true, false or null (got 'maybe')"));
   CHECK_THAT(own_fault("nonsense", "1"), Contains("meshsim.nonsense: is not a known key"));
 }
 

@@ -35,6 +35,13 @@ TEST_CASE("software features say who moves a collective", "[plans][software]") {
       software("{async_collective_fusion: true, sparsecore_offload_all_reduce: true}");
   CHECK(both.all_gather == Mover::fused);
   CHECK(both.all_reduce == Mover::sparse_core);
+  // The feature as a whole speaks for the kinds that say nothing.
+  const Software whole = software(
+      "{sparsecore_offload: True, sparsecore_offload_all_gather: false, "
+      "sparsecore_offload_all_reduce: null}");
+  CHECK(whole.all_gather == Mover::stepwise);
+  CHECK(whole.reduce_scatter == Mover::sparse_core);
+  CHECK(whole.all_reduce == Mover::sparse_core);
 }
 
 TEST_CASE("overlap is XLA's unless a bound is asked for", "[plans][software]") {
