@@ -1,5 +1,7 @@
 #include "plans/software.hpp"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 
 #include "units/parse.hpp"
@@ -25,12 +27,14 @@ Software software_of(const ResolvedConfig& config) {
     return parse_bool(value->text).value();
   };
   const auto is_set = [&](const char* feature) { return stated(feature).value_or(false); };
-  const bool offloaded = is_set("sparsecore_offload");
+  const std::array kinds{"sparsecore_offload_all_gather", "sparsecore_offload_reduce_scatter",
+                         "sparsecore_offload_all_reduce"};
+  const bool all = is_set("sparsecore_offload") && std::none_of(kinds.begin(), kinds.end(), stated);
   const bool fused = is_set("collective_fusion_all_gather") || is_set("async_collective_fusion");
   const auto mover = [&](const char* offload) {
-    return stated(offload).value_or(offloaded) ? Mover::sparse_core
-           : fused                             ? Mover::fused
-                                               : Mover::stepwise;
+    return stated(offload).value_or(all) ? Mover::sparse_core
+           : fused                       ? Mover::fused
+                                         : Mover::stepwise;
   };
   Software software;
   software.all_gather = mover("sparsecore_offload_all_gather");
