@@ -5,9 +5,8 @@
 //   fused         collective fusion (collective_fusion_all_gather, async_collective_fusion): the
 //                 TensorCore runs it both ways around its rings, in between the steps of the work
 //                 that it is fused with
-//   sparse_core   sparsecore_offload_*, or sparsecore_offload for those of them that are not
-//   stated:
-//                 the SparseCores run it beside the TensorCore, one way around the rings
+//   sparse_core   sparsecore_offload_*, or sparsecore_offload where none of these is stated: the
+//                 SparseCores run it beside the TensorCore, one way around the rings
 //
 // A feature that is not stated is off. Fusion and offload exclude each other: where both are set,
 // what can be offloaded is. An all-to-all is never fused nor offloaded. Source: MaxText

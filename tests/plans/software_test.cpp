@@ -35,13 +35,14 @@ TEST_CASE("software features say who moves a collective", "[plans][software]") {
       software("{async_collective_fusion: true, sparsecore_offload_all_reduce: true}");
   CHECK(both.all_gather == Mover::fused);
   CHECK(both.all_reduce == Mover::sparse_core);
-  // The feature as a whole speaks for the kinds that say nothing.
-  const Software whole = software(
-      "{sparsecore_offload: True, sparsecore_offload_all_gather: false, "
-      "sparsecore_offload_all_reduce: null}");
-  CHECK(whole.all_gather == Mover::stepwise);
-  CHECK(whole.reduce_scatter == Mover::sparse_core);
+  // The feature as a whole speaks for all kinds, unless one of them is stated.
+  const Software whole =
+      software("{sparsecore_offload: True, sparsecore_offload_all_gather: null}");
+  CHECK(whole.all_gather == Mover::sparse_core);
   CHECK(whole.all_reduce == Mover::sparse_core);
+  const Software one = software("{sparsecore_offload: true, sparsecore_offload_all_reduce: true}");
+  CHECK(one.all_gather == Mover::stepwise);
+  CHECK(one.all_reduce == Mover::sparse_core);
 }
 
 TEST_CASE("overlap is XLA's unless a bound is asked for", "[plans][software]") {
