@@ -35,8 +35,12 @@ void Uneven::throw_if_any(const Plan& plan) const {
                             others == 0 ? ""
                                         : fmt::format(", nor of {} more array{}", others,
                                                       others == 1 ? "" : "s")),
-                fmt::format("degrees whose product divides {}: at most {}", entry.size(),
-                            nearest_degree(entry.size(), parts))});
+                fmt::format("degrees whose product divides {}: at most {}{}", entry.size(),
+                            nearest_degree(entry.size(), parts),
+                            entry.size() == 1 ? "; or a rule that leaves it whole, as "
+                                                "logical_axis_rules=[[kv_heads, null]] does for "
+                                                "keys that all heads share"
+                                              : "")});
   }
   faults.throw_if_any();
 }

@@ -68,7 +68,7 @@ void build_latent(LayerBuilder& build, const Attention& attention, const LatentA
   if (a.q_lora > 0) {
     build.activation("q_latn", T, a.q_lora);
     build.stage("q_a");
-    latent_linear(build, "q_a", path + "wq_a/kernel", input, "q_lat", a.q_lora);
+    latent_linear(build, "q_a", {path + "wq_a/kernel"}, input, "q_lat", a.q_lora);
     build.vector("q_norm", {path + "q_norm/scale"}, {"q_lat"}, {"q_latn"}, {"q_lat"}, {"q_lat"});
     build.stage("q_b");
     build.linear("q_b", {path + "wq_b/kernel"}, {"q_latn"}, {"q_up"},
@@ -83,7 +83,7 @@ void build_latent(LayerBuilder& build, const Attention& attention, const LatentA
   build.activation("kv_up", T, heads * (a.qk_nope + a.v_dim));
   build.activation("kv", T, heads * (qk + a.v_dim));
   build.stage("kv_a");
-  latent_linear(build, "kv_a", path + "wkv_a/kernel", input, "kv_lat", a.kv_lora + a.qk_rope);
+  latent_linear(build, "kv_a", {path + "wkv_a/kernel"}, input, "kv_lat", a.kv_lora + a.qk_rope);
   build.vector("kv_norm", {path + "kv_norm/scale"}, {"kv_lat"}, {"kv_latn"}, {"kv_lat"},
                {"kv_lat"});
   build.stage("kv_b");

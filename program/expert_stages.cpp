@@ -35,7 +35,7 @@ void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& inp
 
 void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream) {
   build.stage("router");
-  latent_linear(build, "router", moe_block + "gate/kernel", stream, "router_logits", moe.experts,
+  latent_linear(build, "router", {moe_block + "gate/kernel"}, stream, "router_logits", moe.experts,
                 gate_type(build));
 }
 

@@ -114,6 +114,7 @@ class LayerBuilder {
 
   Symbol symbol(const std::string& name) const { return layer_.symbol(name); }
   std::size_t weight(const std::string& name) const;
+  const Weight& local_weight(const std::string& name) const { return layer_.weights[weight(name)]; }
   LayerTemplate take();
 
  private:

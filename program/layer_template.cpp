@@ -24,12 +24,23 @@ struct Site {
 
 std::string coefficients(const Site& site) { return site.u + "_mix"; }
 
+// Where the columns of the streams are split: the squares of the k streams and of what they
+// collapse into, and the products with the mixing weights; backward, the same norms, and the
+// gradients of the collapse's k weights.
+std::vector<ColumnSum> collapse_sums(const LayerBuilder& build, bool backward) {
+  const std::int64_t k = build.plan().model.hyper_connections->streams;
+  if (backward) return {{"collapsed_norm", 1}, {"collapse_weights", k}, {"streams_norm", 1}};
+  return {{"streams_norm", 1},
+          {"mix_weights", k * k + 2 * k, build.plan().training.activations},
+          {"collapsed_norm", 1}};
+}
+
 void open_site(LayerBuilder& build, const Site& site) {
   const std::int64_t k = build.plan().model.hyper_connections->streams;
-  const std::int64_t D = build.plan().model.emb_dim;
   const std::string mix = coefficients(site);
-  build.activation(site.u, build.T(), D);
-  build.activation(mix, build.T(), 2 * k + 2 * k * k, DType::float32);
+  const bool split = !build.axes().embed.empty();
+  stream_activation(build, site.u);
+  build.activation(mix, build.stream_rows(), 2 * k + 2 * k * k, DType::float32);
   build.stage(site.path + "collapse");
   const std::string& p = site.path;
   const Names weights{
@@ -37,18 +48,35 @@ void open_site(LayerBuilder& build, const Site& site) {
       p + "pre_beta",         p + "post_beta",       p + "res_beta",   p + "pre_alpha_scale",
       p + "post_alpha_scale", p + "res_alpha_scale", site.norm};
   // Coefficients 2 kD (k^2 + 2k), collapse 2 kD.
-  const FlopCount flops(checked_product({build.T(), 2 * k * D, k * k + 2 * k + 1}, "mhc FLOPs"));
-  build.vector("collapse", weights, {site.in}, {site.u, mix}, {site.in, mix}, {site.in}, flops);
+  const FlopCount flops(checked_product(
+      {build.stream_rows(), 2 * k * build.stream_columns(), k * k + 2 * k + 1}, "mhc FLOPs"));
+  Names in{site.in};
+  Names kept{site.in, mix};
+  const std::string sums = site.u + "_sums";
+  if (split) {
+    column_sums(build, sums, in, collapse_sums(build, false));
+    in.push_back(sums);
+    kept.push_back("d_" + sums);
+  }
+  build.vector("collapse", weights, in, {site.u, mix}, kept, {site.in}, flops);
+  if (split) column_sums_back(build, sums, {"d_" + site.u, site.in}, collapse_sums(build, true));
 }
 
 void close_site(LayerBuilder& build, const Site& site, const Names& outputs) {
   const std::int64_t k = build.plan().model.hyper_connections->streams;
-  const std::int64_t D = build.plan().model.emb_dim;
-  build.activation(site.out, build.T(), k * D);
+  stream_activation(build, site.out, k);
   build.stage(site.path + "mix");
   const Names inputs = with({site.in, coefficients(site)}, outputs);
   // Injection kD, residual mixing 2 k^2 D.
-  const FlopCount flops(checked_product({build.T(), k * D, 2 * k + 1}, "mhc FLOPs"));
+  const FlopCount flops(
+      checked_product({build.stream_rows(), k * build.stream_columns(), 2 * k + 1}, "mhc FLOPs"));
+  // Of the coefficients' gradients each device has what its columns give.
+  if (!build.axes().embed.empty()) {
+    const std::string gradient = "d_" + coefficients(site);
+    const Bytes payload(checked_product({build.stream_rows(), k * k + k, 4}, "mixing gradients"));
+    build.backward(build.collective("mix_sums_back", CollectiveKind::all_reduce, build.axes().embed,
+                                    payload, {gradient}, {gradient}));
+  }
   build.vector("mix", {}, inputs, {site.out}, inputs, inputs, flops);
 }
 
@@ -130,19 +158,19 @@ void build_hyper_connected_prediction(LayerBuilder& build) {
     stream_activation(build, streams, k);
   stream_activation(build, "embedded");
   build.stage("projection");
-  build.vector("embedding_norm", norm_weights(model, "embedding_norm"), {"next_tokens"},
-               {"embedded"}, {"next_tokens"}, {"next_tokens"});
-  build.vector("hidden_norm", norm_weights(model, "hidden_state_norm"), {layer_input}, {"hidden"},
-               {layer_input}, {layer_input});
+  stream_norm(build, "embedding_norm", norm_weights(model, "embedding_norm"), "next_tokens",
+              "embedded");
+  stream_norm(build, "hidden_norm", norm_weights(model, "hidden_state_norm"), layer_input, "hidden",
+              k);
   build.linear("projection", {"embedding_projection/kernel", "hidden_state_projection/kernel"},
-               {"embedded", "hidden"}, {"projected"},
-               {{k + 1, build.stream_rows(), D, build.stream_columns()}});
+               {whole_columns(build, "embedded", 1), whole_columns(build, "hidden", k)},
+               {"projected"}, {{k + 1, build.stream_rows(), D, build.stream_columns()}});
   build_hyper_connected(build, model.mtp_kind(), "projected", "layer_out");
   build.stage("final_norm");
   Names exit = norm_weights(model, "final_norm");
   if (model.hyper_connections->head)
     exit = with(exit, {"hc_head/hc_fn", "hc_head/hc_base", "hc_head/hc_scale"});
-  build.vector("final_norm", exit, {"layer_out"}, {layer_output}, {"layer_out"}, {"layer_out"});
+  stream_norm(build, "final_norm", exit, "layer_out", layer_output, k);
 }
 
 // The same of one stream.

@@ -355,6 +355,13 @@ Prefetch furthest_prefetch(const Plan& plan) {
   return plan.config.boolean("scan_layers") ? Prefetch::kernel : Prefetch::layer;
 }
 
+// Whether one head's keys serve all queries in every layer.
+bool shares_keys(const Plan& plan) {
+  return std::all_of(plan.model.kinds.begin(), plan.model.kinds.end(), [](const LayerKind& kind) {
+    return kind.attention && std::holds_alternative<CompressedAttention>(kind.attention->form);
+  });
+}
+
 // Why the tensor axes of `plan` are not lowered, or nothing.
 std::optional<std::string> not_split(const Plan& plan) {
   const ActivationAxes axes = activation_axes(plan);
@@ -363,6 +370,8 @@ std::optional<std::string> not_split(const Plan& plan) {
     const std::vector<std::string> one{logical};
     std::vector<std::string> split = plan.rules.resolve(one).front();
     std::erase(split, "fsdp_transpose");  // gathered
+    // Keys that all heads share are whole on every device.
+    if (std::string_view(logical) == "kv_heads" && split.empty() && shares_keys(plan)) continue;
     if (split != axes.within)
       return fmt::format("logical_axis_rules that split {} over other axes than the streams",
                          logical);
@@ -372,7 +381,12 @@ std::optional<std::string> not_split(const Plan& plan) {
     return "mixtures of experts with a tensor_sequence degree";
   if (plan.model.has_experts() && !plan.config.boolean("sparse_matmul"))
     return "the dense path of experts with a tensor degree";
-  if (plan.model.hyper_connections) return "hyper-connections with a tensor degree";
+  for (const LayerKind& kind : plan.model.kinds) {
+    const auto* compressed =
+        kind.attention ? std::get_if<CompressedAttention>(&kind.attention->form) : nullptr;
+    if (compressed != nullptr && compressed->o_groups % ways != 0)
+      return "a tensor degree that does not divide the groups of the output projection";
+  }
   if (layer_batch(plan).tokens() % shards(plan.mesh, axes.rows) != 0)
     return "a tensor_sequence degree that does not divide a device's tokens";
   return {};

@@ -1,5 +1,8 @@
 #include "program/outer_templates.hpp"
 
+#include <algorithm>
+#include <vector>
+
 #include "program/layer_builder.hpp"
 #include "program/streams.hpp"
 #include "units/checked.hpp"
@@ -31,7 +34,9 @@ LayerTemplate embedding_template(const Plan& plan, const LocalBatch& batch) {
   build.stage("embedding");
   // Each of the X devices has the rows of its part of the vocabulary; the rest of a token's sum
   // comes from the others.
-  const std::string found = build.ways() == 1 ? layer_output : partial_output(build, layer_output);
+  const bool split = build.ways() > 1;
+  const std::string one = split && streams(plan) > 1 ? "embedded" : layer_output;
+  const std::string found = split ? partial_output(build, one) : layer_output;
   Names tables{"token_embedder/embedding"};
   if (plan.model.learned_positions > 0) tables.emplace_back("decoder/position_embedder/embedding");
   OpTemplate lookup = build.compute("lookup", OpKind::elementwise, {}, {}, {}, {found}, tables);
@@ -42,7 +47,8 @@ LayerTemplate embedding_template(const Plan& plan, const LocalBatch& batch) {
   build.forward(std::move(lookup));
   build.backward(
       build.compute("lookup_back", OpKind::elementwise, {}, {}, {"d_" + found}, {}, {}, tables));
-  if (build.ways() > 1) leave_block(build, layer_output);
+  if (split) leave_block(build, one);
+  if (one != layer_output) build.vector("expand", {}, {one}, {layer_output}, {}, {one});
   return build.take();
 }
 
@@ -65,11 +71,26 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
     weights.insert(weights.end(), {"decoder/hc_head/hc_fn", "decoder/hc_head/hc_base",
                                    "decoder/hc_head/hc_scale"});
     const std::int64_t k = model.hyper_connections->streams;
-    merge = FlopCount(checked_product({2, T, k * D, k + 1}, "hc_head FLOPs"));
+    merge = FlopCount(checked_product({2, build.stream_rows(), k * build.stream_columns(), k + 1},
+                                      "hc_head FLOPs"));
   }
   if (model.hyper_connections) {
-    build.vector("final_norm", weights, {layer_input}, {"final"}, {layer_input}, {layer_input},
-                 merge);
+    Names in{layer_input};
+    Names kept{layer_input};
+    std::vector<ColumnSum> sums{{"final_norm_sums", 1}};
+    if (model.hyper_connections->head)
+      sums = {{"streams_norm", 1},
+              {"head_weights", model.hyper_connections->streams},
+              {"final_norm_sums", 1}};
+    const bool split = !build.axes().embed.empty();
+    if (split) {
+      column_sums(build, "final_sums", in, sums);
+      in.emplace_back("final_sums");
+      kept.emplace_back("d_final_sums");
+    }
+    build.vector("final_norm", weights, in, {"final"}, kept, {layer_input}, merge);
+    std::reverse(sums.begin(), sums.end());
+    if (split) column_sums_back(build, "final_sums", {"d_final", layer_input}, sums);
   } else {
     stream_norm(build, "final_norm", weights, layer_input, "final");
   }

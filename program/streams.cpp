@@ -1,5 +1,8 @@
 #include "program/streams.hpp"
 
+#include <iterator>
+#include <utility>
+
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -47,15 +50,15 @@ void leave_block(LayerBuilder& build, const std::string& stream) {
 }
 
 void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
-                 const std::string& in, const std::string& out) {
+                 const std::string& in, const std::string& out, std::int64_t copies) {
   Names inputs{in};
   Names kept{in};
   if (!build.axes().embed.empty()) {
     const std::string sums = name + "_sums";
-    build.activation(sums, build.stream_rows(), 1, DType::float32);
+    build.activation(sums, build.stream_rows(), copies, DType::float32);
     inputs.push_back(sums);
     kept.insert(kept.end(), {sums, "d_" + sums});
-    const Bytes payload(checked_multiply(4, build.stream_rows(), "norm sums"));
+    const Bytes payload(checked_product({4, build.stream_rows(), copies}, "norm sums"));
     build.forward(build.collective(name + "_sums", CollectiveKind::all_reduce, build.axes().embed,
                                    payload, {in}, {sums}));
     build.vector(name, weights, inputs, {out}, kept, {in});
@@ -66,19 +69,56 @@ void stream_norm(LayerBuilder& build, const std::string& name, const Names& weig
   build.vector(name, weights, inputs, {out}, kept, {in});
 }
 
-void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
+namespace {
+
+OpTemplate column_sum(const LayerBuilder& build, const ColumnSum& sum, const char* suffix,
+                      Names reads, const std::string& to) {
+  const Bytes payload(
+      checked_product({build.stream_rows(), sum.numbers, element_bytes(sum.type)}, "column sums"));
+  reads.push_back(to);
+  return build.collective(std::string(sum.name) + suffix, CollectiveKind::all_reduce,
+                          build.axes().embed, payload, std::move(reads), {to});
+}
+
+}  // namespace
+
+void column_sums(LayerBuilder& build, const std::string& symbol, const Names& reads,
+                 const std::vector<ColumnSum>& sums) {
+  std::int64_t numbers = 0;
+  for (const ColumnSum& sum : sums) numbers += sum.numbers;
+  build.activation(symbol, build.stream_rows(), numbers, DType::float32);
+  bool first = true;
+  for (const ColumnSum& sum : sums) {
+    OpTemplate op = column_sum(build, sum, "", reads, symbol);
+    if (std::exchange(first, false)) op.reads.pop_back();
+    build.forward(std::move(op));
+  }
+}
+
+void column_sums_back(LayerBuilder& build, const std::string& symbol, const Names& reads,
+                      const std::vector<ColumnSum>& sums) {
+  // Backward operations are put before those that are there.
+  for (auto sum = sums.rbegin(); sum != sums.rend(); ++sum) {
+    OpTemplate op = column_sum(build, *sum, "_back", reads, "d_" + symbol);
+    if (std::next(sum) == sums.rend()) op.reads.pop_back();
+    build.backward(std::move(op));
+  }
+}
+
+void latent_linear(LayerBuilder& build, const std::string& name, const Names& weights,
                    const std::string& in, const std::string& out, std::int64_t n,
                    std::optional<DType> given) {
+  const auto kernels = static_cast<std::int64_t>(weights.size());
   const ActivationAxes& axes = build.axes();
   const std::int64_t rows = build.stream_rows();
   const std::string local = axes.rows.empty() ? out : out + "_local";
   const DType type = given.value_or(build.plan().training.activations);
-  build.activation(out, build.T(), n, type);
-  build.activation(local, rows, n, type);
+  build.activation(out, build.T(), kernels * n, type);
+  build.activation(local, rows, kernels * n, type);
   const auto bytes = [&](std::int64_t of) {
-    return Bytes(checked_product({of, n, element_bytes(type)}, "latents"));
+    return Bytes(checked_product({of, kernels, n, element_bytes(type)}, "latents"));
   };
-  build.linear(name, {weights}, {in}, {local}, {{1, rows, build.stream_columns(), n}});
+  build.linear(name, weights, {in}, {local}, {{kernels, rows, build.stream_columns(), n}});
   // The sums are formed in place, in both passes: the gradient that comes back is that of each
   // device's heads.
   if (!axes.embed.empty()) {

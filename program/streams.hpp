@@ -37,14 +37,28 @@ std::string partial_output(LayerBuilder& build, const std::string& stream);
 // Adds them up into `stream`, declared here.
 void leave_block(LayerBuilder& build, const std::string& stream);
 
-// out = norm(in), both streams.
+// out = norm(in), both `copies` streams.
 void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
-                 const std::string& in, const std::string& out);
+                 const std::string& in, const std::string& out, std::int64_t copies = 1);
 
-// out [T, n] = in x weights for a stream `in` and few columns n that every one of the X devices
-// needs whole (latents). The contraction runs over the columns that lie here; the partial sums are
-// added up and the tokens gathered. `type`: of `out`, if not that of activations.
-void latent_linear(LayerBuilder& build, const std::string& name, const std::string& weights,
+// Sums over columns of a stream that lie on several devices: one all-reduce after the other, each
+// of `numbers` per row. They read `reads` and write `symbol`, which is declared here; backward,
+// those of the gradients write "d_" + symbol. Without split columns nothing is emitted.
+struct ColumnSum {
+  const char* name;
+  std::int64_t numbers;
+  DType type = DType::float32;
+};
+void column_sums(LayerBuilder& build, const std::string& symbol, const Names& reads,
+                 const std::vector<ColumnSum>& sums);
+void column_sums_back(LayerBuilder& build, const std::string& symbol, const Names& reads,
+                      const std::vector<ColumnSum>& sums);
+
+// out [T, w n] = in x weights, w kernels of n columns, for a stream `in` and few columns that every
+// one of the X devices needs whole (latents). The contraction runs over the columns that lie here;
+// the partial sums are added up and the tokens gathered. `type`: of `out`, if not that of
+// activations.
+void latent_linear(LayerBuilder& build, const std::string& name, const Names& weights,
                    const std::string& in, const std::string& out, std::int64_t n,
                    std::optional<DType> type = {});
 

@@ -69,6 +69,10 @@ ROWS = [
      ["shard_mode=auto"]),
     ("uneven-parameter", [*LLAMA, "ici_tensor_parallelism=16"], "does not divide",
      ["ici_tensor_parallelism=4"]),
+    # The one head of keys that all of V4's heads share.
+    ("uneven-parameter", [*V4, "ici_tensor_parallelism=2", "allow_split_physical_axes=true",
+                          "ici_fsdp_parallelism=16"], "self_attention/wkv/kernel",
+     ["logical_axis_rules=[[kv_heads, null]]"]),
     (None, [*LLAMA, "dcn_data_parallelism=2"], "dcn", ["dcn_data_parallelism=1"]),
     (None, [*LLAMA, *TWO_SLICES, "dcn_data_parallelism=4"], "dcn", ["dcn_data_parallelism=2"]),
 ]

@@ -19,8 +19,8 @@ Plan two_dimensional(Words more = {}) {
   return plan_of(job("deepseek2-16b", "v5p-128", words));
 }
 
-constexpr std::int64_t layers = 26;
-constexpr std::int64_t kernels = 3 * 64 * 2048 * 1408;  // elements of a layer's experts
+constexpr std::int64_t moe_layers_of_v2 = 26;
+constexpr std::int64_t kernel_elements = 3 * 64 * 2048 * 1408;  // elements of a layer's experts
 
 }  // namespace
 
@@ -32,14 +32,15 @@ TEST_CASE("two-dimensional FSDP passes a part of each kernel on, and gathers an 
   // Used: a fourth of the experts, in bf16. Over fsdp x fsdp_transpose = 16 devices each has 1/16
   // of it before the gather; it comes from any of fsdp x expert = 16 devices, one of which is
   // itself.
-  const std::int64_t used = kernels / 4 * 2;
-  CHECK(forward["pass_weights_on"] == layers * used / 16 / 16 * 15);
+  const std::int64_t used = kernel_elements / 4 * 2;
+  CHECK(forward["pass_weights_on"] == moe_layers_of_v2 * used / 16 / 16 * 15);
   CHECK(backward["pass_weights_on"] == forward["pass_weights_on"]);
   // Gradients in fp32: 1/16 of the fourth is left after the reduce-scatter. It goes back, and the
   // four expert shards gather what all of them rest with: 1/16 of all experts.
-  const std::int64_t summed = kernels / 4 * 4;
-  CHECK(backward["pass_gradients_on"] == layers * summed / 16 / 16 * 15);
-  CHECK(backward["gather_gradients_of_experts"] == layers * (kernels * 4 / 16) / 4 * 3);
+  const std::int64_t summed = kernel_elements / 4 * 4;
+  CHECK(backward["pass_gradients_on"] == moe_layers_of_v2 * summed / 16 / 16 * 15);
+  CHECK(backward["gather_gradients_of_experts"] ==
+        moe_layers_of_v2 * (kernel_elements * 4 / 16) / 4 * 3);
   // The experts are all that is passed on, and in the backward pass all that expert shards gather.
   std::int64_t gathered = 0;
   for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
@@ -52,7 +53,7 @@ TEST_CASE("two-dimensional FSDP passes a part of each kernel on, and gathers an 
     CHECK(buffer_of(program, leaf.reads[0]).bytes * work.group == work.payload);
     gathered += work.payload.value() * times;
   });
-  CHECK(gathered == layers * used);
+  CHECK(gathered == moe_layers_of_v2 * used);
 }
 
 TEST_CASE("two-dimensional FSDP: what rests and what is reduced have one shape",
@@ -94,5 +95,5 @@ TEST_CASE(
   CHECK(sent(program, Pass::forward).count("pass_weights_on") == 0);
   // The 16 rows' gradients of a fourth of the experts are gathered to those of all.
   CHECK(sent(program, Pass::backward)["gather_gradients_of_experts"] ==
-        layers * (kernels * 4 / 16) / 4 * 3);
+        moe_layers_of_v2 * (kernel_elements * 4 / 16) / 4 * 3);
 }
