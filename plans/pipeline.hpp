@@ -16,6 +16,8 @@
 
 #include <cstdint>
 
+#include "model_specs/scan_layout.hpp"
+
 namespace meshsim {
 
 struct Plan;
@@ -39,7 +41,28 @@ struct PipelineSchedule {
 // leaves them open: as many repeats as the layers need, d P microbatches.
 PipelineSchedule pipeline_schedule(const Plan& plan);
 
-// The layers that are pipelined: all, or pipeline_parallel_layers.
+// The stages run the same program, and so layers of one kind, or blocks of a scan. The others run
+// outside, on the stages as on more data parallelism (MaxText's decoders, 2026):
+//
+//   deepseek, hunyuan3   dense layers, then MoE layers beyond pipeline_parallel_layers | pipeline
+//   deepseek4            hash layers | pipeline of pairs | suffix   (a what-if)
+//   others               pipeline | layers beyond pipeline_parallel_layers
+//
+// Of which at most so many are pipelined, without pipeline_parallel_layers all of them:
+std::int64_t most_pipelined_layers(const Plan& plan);
 std::int64_t pipelined_layers(const Plan& plan);
+
+// Whether a stage gathers its weights over FSDP before its iterations, and how many sets of those
+// of one repeat it then holds: all R, or the one in use and the next (0: it gathers in each
+// iteration).
+std::int64_t weights_ahead(const Plan& plan);
+
+// Layers of a block of the scan that is pipelined.
+std::int64_t pipelined_block(const Plan& plan);
+
+// The scan of a plan with a pipeline in it: its segment is stacked over "layers", which the stages
+// share out.
+ScanLayout pipelined_layout(const Plan& plan, const ScanLayout& layout);
+bool is_pipelined(const Plan& plan, const Segment& segment);
 
 }  // namespace meshsim

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "plans/pipeline.hpp"
 #include "plans/plan_routing.hpp"
 #include "plans/plan_steps.hpp"
 #include "plans/refusals.hpp"
@@ -214,7 +215,7 @@ void finish_plan(Plan& plan) {
   refuse_what_maxtext_refuses(plan);
   plan.routing = plan_routing(plan.config, plan.model, plan.mesh.size("expert"), plan.assumptions);
   plan.software = software_of(plan.config);
-  plan.layout = layout_of(plan);
+  plan.layout = pipelined_layout(plan, layout_of(plan));
   for (std::string& text : assumptions(plan.topology)) plan.assumptions.push_back(std::move(text));
 }
 

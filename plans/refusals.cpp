@@ -227,11 +227,20 @@ Result pipeline(const Plan& p) {
   const PipelineSchedule s = pipeline_schedule(p);
   if (s.stages == 1) return {};
   const std::int64_t layers = pipelined_layers(p);
-  const std::int64_t all = p.model.num_layers();
-  if (layers > all) {
+  const std::int64_t most = most_pipelined_layers(p);
+  if (layers > most) {
     return Finding{"pipeline_parallel_layers",
-                   fmt::format("{} of the model's {} layers", layers, all),
-                   fmt::format("pipeline_parallel_layers={}", all)};
+                   most < static_cast<std::int64_t>(p.model.num_layers())
+                       ? fmt::format("{} of the {} layers that can be pipelined", layers, most)
+                       : fmt::format("{} of the model's {} layers", layers, most),
+                   fmt::format("pipeline_parallel_layers={}", most)};
+  }
+  const std::int64_t block = pipelined_block(p);
+  if (s.stage_layers % block != 0) {
+    return Finding{
+        "num_layers_per_pipeline_stage",
+        fmt::format("{} of layers that are scanned in blocks of {}", s.stage_layers, block),
+        fmt::format("num_layers_per_pipeline_stage={}", block)};
   }
   if (s.layers() != layers) {
     const std::int64_t once = s.stages * s.stage_layers;
@@ -261,6 +270,17 @@ Result pipeline(const Plan& p) {
         fmt::format("num_pipeline_microbatches={}", s.hop * s.stages)};
   }
   return {};
+}
+
+Result pipeline_kinds(const Plan& p) {
+  if (p.mesh.size("stage") == 1 || pipelined_block(p) == 1) return {};
+  const bool ici = p.config.integer("ici_pipeline_parallelism") != 1;
+  const char* key = ici ? "ici_pipeline_parallelism" : "dcn_pipeline_parallelism";
+  return Finding{key,
+                 fmt::format("all stages of a pipeline run the same layer; the {} decoder's are of "
+                             "several kinds",
+                             p.model.config.decoder_block),
+                 fmt::format("{}=1, or --allow pipeline-kinds for a what-if", key)};
 }
 
 Result vocab_tiling(const Plan& p) {
@@ -319,6 +339,10 @@ constexpr std::array refusals{
     Refusal{"moe-dims", nullptr, moe_dims},
     Refusal{"shard-exp-on-fsdp", nullptr, shard_exp_on_fsdp},
     Refusal{"context-strategy", nullptr, context_strategy},
+    Refusal{"pipeline-kinds",
+            "whole blocks of the scan are pipelined; layers that are not scanned run outside, on "
+            "the stages as on more data parallelism",
+            pipeline_kinds},
     Refusal{"pipeline", nullptr, pipeline},
     Refusal{"vocab-tiling", nullptr, vocab_tiling},
     Refusal{"explicit-sharding", nullptr, explicit_sharding},

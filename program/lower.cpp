@@ -45,6 +45,14 @@ StepProgram Lowering::run() {
     program_.assumptions.emplace_back(
         "pipeline: the stages pass a microbatch, and one of the batch's inputs and outputs, on "
         "after every iteration; gradients are summed over data parallel devices once a step");
+  if (weights_ahead(plan_) > 0)
+    program_.assumptions.emplace_back(
+        "pipeline: weights are gathered before the iterations as they rest, in the weights' dtype, "
+        "and their gradients scattered after them, with nothing beside");
+  if (schedule_.stages > 1 && (runs_.size() > 1 || plan_.model.mtp_layers > 0))
+    program_.assumptions.emplace_back(
+        "pipeline: layers outside of it, and prediction blocks, run on its stages as on more data "
+        "parallelism");
   if (plan_.config.text("quantization") == "int8") {
     program_.assumptions.emplace_back(
         "int8: products of the layers' and experts' weights, forward and backward; attention, the "
@@ -82,27 +90,33 @@ void Lowering::lay_out_runs() {
     Run run;
     run.repeats = run.weight_sets = static_cast<std::int64_t>(segment.repeats);
     std::size_t block = segment.block;
-    if (schedule_.stages > 1) {
-      // The layers are one scan (not_piped): a stage runs `stage_layers` of them in an iteration.
-      run.pipelined = true;
+    run.pipelined = is_pipelined(plan_, segment);
+    if (run.pipelined) {
+      // A stage runs `stage_layers` of them in an iteration.
       run.repeats = schedule_.iterations();
       run.weight_sets = schedule_.repeats;
       run.idle = schedule_.idle();
       block = static_cast<std::size_t>(schedule_.stage_layers);
     }
     const auto first = plan_.model.layers.begin() + static_cast<std::ptrdiff_t>(segment.first);
-    const bool staggered =
-        std::any_of(first, first + static_cast<std::ptrdiff_t>(block),
-                    [&](int kind) { return is_staggered(templates_.kind(kind)); });
+    run.kinds.assign(first, first + static_cast<std::ptrdiff_t>(block));
+    for (const int kind : run.kinds) {
+      const bool outside = schedule_.stages > 1 && !run.pipelined;
+      run.block.push_back(outside ? &templates_.outside(kind) : &templates_.kind(kind));
+    }
+    const bool staggered = std::any_of(run.block.begin(), run.block.end(),
+                                       [](const auto* layer) { return is_staggered(*layer); });
     // MaxText wraps DeepSeek-V4's unrolled layers in no remat.
     run.policy = staggered                                        ? batch_split_policy(plan_)
                  : plan_.model.is_deepseek4() && !segment.scanned ? unwrapped
                                                                   : policy;
     for (std::size_t j = 0; j < block; ++j) {
-      const LayerTemplate* layer = &templates_.kind(plan_.model.layers[segment.first + j]);
+      const LayerTemplate* layer = run.block[j];
       const bool last = j + 1 == block;
-      if (layer->exchange.parts > 0) exchange_ = layer->exchange;
-      run.block.push_back(layer);
+      if (layer->exchange.parts > 0) {
+        exchange_ = layer->exchange;
+        exchanged_.emplace_back(layer->exchange, run.repeats - run.idle);
+      }
       run.kept.push_back(kept_symbols(run.policy, *layer));
       // A pipeline keeps the input of every layer, a scan that of a block.
       const bool each = run.policy.everything || run.pipelined;
@@ -115,13 +129,18 @@ void Lowering::lay_out_runs() {
     place_experts(run, moe_layers);
     runs_.push_back(std::move(run));
   }
-  if (mtp_.exchange.parts > 0) moe_layers += plan_.model.mtp_layers;
+  if (mtp_.exchange.parts > 0) {
+    moe_layers += plan_.model.mtp_layers;
+    exchanged_.emplace_back(mtp_.exchange, plan_.model.mtp_layers);
+  }
   exchanges_ = moe_layers * exchange_.parts;
   program_.loads = expert_loads(plan_, exchange_);
   count_slots();
   carry_bytes_ = emit_.numbers(*runs_.front().block.front()).symbol(layer_input);
-  outer_carry_bytes_ =
-      schedule_.stages > 1 ? emit_.numbers(embedding_).symbol(layer_output) : carry_bytes_;
+  outer_carry_bytes_ = carry_bytes_;
+  if (schedule_.stages == 1) return;
+  carry_bytes_ = emit_.numbers(*pipelined_run().block.front()).symbol(layer_input);
+  outer_carry_bytes_ = emit_.numbers(embedding_).symbol(layer_output);
 }
 
 void Lowering::place_experts(Run& run, std::int64_t& before) const {
@@ -150,13 +169,16 @@ void Lowering::count_slots() {
     program_.dropped_slots = program_.loads->dropped;
     return;
   }
-  const std::int64_t slots = exchange_.tokens * plan_.model.config.num_experts_per_tok;
-  const std::int64_t lost =
-      exchange_.buffer < 0 ? 0 : std::max<std::int64_t>(0, slots - exchange_.buffer);
-  const std::int64_t all = exchanges_ * plan_.training.gradient_accumulation * schedule_.stages;
-  const std::int64_t each = all * plan_.mesh.size("expert");
-  program_.routed_slots += checked_multiply(slots, each, "slots");
-  program_.dropped_slots += checked_multiply(lost, each, "slots");
+  for (const auto& [exchange, layers] : exchanged_) {
+    const std::int64_t slots = exchange.tokens * plan_.model.config.num_experts_per_tok;
+    const std::int64_t lost =
+        exchange.buffer < 0 ? 0 : std::max<std::int64_t>(0, slots - exchange.buffer);
+    const std::int64_t all =
+        layers * exchange.parts * plan_.training.gradient_accumulation * schedule_.stages;
+    const std::int64_t each = all * plan_.mesh.size("expert");
+    program_.routed_slots += checked_multiply(slots, each, "slots");
+    program_.dropped_slots += checked_multiply(lost, each, "slots");
+  }
 }
 
 bool Lowering::head_gathers() const {
@@ -306,10 +328,20 @@ void Lowering::optimizer(std::vector<ProgramNode>& nodes) {
         "place");
 }
 
-BufferId Lowering::carry() { return emit_.buffer("stream", "carries", carry_bytes_); }
+const Run& Lowering::pipelined_run() const {
+  return *std::find_if(runs_.begin(), runs_.end(), [](const Run& run) { return run.pipelined; });
+}
 
-BufferId Lowering::gradient_carry() {
-  return emit_.buffer("stream gradient", "activation_gradients", carry_bytes_);
+const Amount& Lowering::carry_bytes(const Run& run) const {
+  return run.pipelined ? carry_bytes_ : outer_carry_bytes_;
+}
+
+BufferId Lowering::carry(const Run& run) {
+  return emit_.buffer("stream", "carries", carry_bytes(run));
+}
+
+BufferId Lowering::gradient_carry(const Run& run) {
+  return emit_.buffer("stream gradient", "activation_gradients", carry_bytes(run));
 }
 
 BufferId Lowering::outer_carry() { return emit_.buffer("stream", "carries", outer_carry_bytes_); }
@@ -406,19 +438,28 @@ std::optional<std::string> not_in_parts(const Plan& plan) {
   return {};
 }
 
+// Whether layers outside of the pipeline, or prediction blocks, have experts.
+bool routes_outside(const Plan& plan) {
+  const auto routed = [&](const LayerKind& kind) {
+    return std::holds_alternative<MoeMlp>(kind.mlp);
+  };
+  if (plan.model.mtp_layers > 0 && routed(plan.model.mtp_kind())) return true;
+  return std::any_of(
+      plan.layout.segments.begin(), plan.layout.segments.end(), [&](const Segment& segment) {
+        return !is_pipelined(plan, segment) && routed(plan.model.layer(segment.first));
+      });
+}
+
 // Why the pipeline of `plan` is not lowered, or nothing.
 std::optional<std::string> not_piped(const Plan& plan) {
   const PipelineSchedule schedule = pipeline_schedule(plan);
   if (schedule.stages == 1) return {};
-  const std::vector<Segment>& segments = plan.layout.segments;
-  if (segments.size() != 1 || segments.front().block != 1 || !segments.front().scanned)
-    return "a pipeline of layers of several kinds, or of layers that are not scanned";
-  if (schedule.layers() != static_cast<std::int64_t>(plan.model.num_layers()))
-    return "a pipeline of a part of the layers";
-  if (plan.model.mtp_layers > 0) return "multi-token prediction with a pipeline";
-  if (plan.config.boolean("pipeline_fsdp_ag_once") ||
-      plan.config.boolean("pipeline_fsdp_ag_per_repeat"))
-    return "weights that a pipeline gathers ahead of its iterations";
+  if (!plan.config.boolean("scan_layers")) return "a pipeline of layers that are not scanned";
+  if (!plan.routing.balanced() && routes_outside(plan))
+    return "unbalanced routing of layers outside of a pipeline";
+  if (weights_ahead(plan) > 0 && plan.expert_axes == ExpertAxes::fsdp_2d &&
+      plan.mesh.size("expert") > 1)
+    return "two-dimensional FSDP of experts that a pipeline gathers ahead of its iterations";
   return {};
 }
 

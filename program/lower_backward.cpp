@@ -8,9 +8,9 @@ BufferId Lowering::block_input(std::size_t r, Beside& beside) {
   const Run& run = runs_[r];
   if (stored_[r].inputs != no_buffer) return stored_[r].inputs;
   if (run.policy.input == Kept::on_device) return stored_[r].single_input;
-  const BufferId fetched = carry();
+  const BufferId fetched = carry(run);
   beside.push_back(emit_.host_copy("fetch", run.block.front()->layer_kind, Pass::backward,
-                                   carry_bytes_, fetched, false));
+                                   carry_bytes(run), fetched, false));
   return fetched;
 }
 
@@ -37,7 +37,7 @@ std::vector<ProgramNode> Lowering::backward_block(std::size_t r, Copies& copies,
     const Next following = j == 0 ? next : Next{run.block[j - 1], &run.again[j - 1]};
     if (passes_.ahead() && !held) use.weights = std::move(copies);
     use.symbols[gradient_of(layer_output)] = gradient;
-    use.symbols[gradient_of(layer_input)] = gradient = j == 0 ? gradient_out : gradient_carry();
+    use.symbols[gradient_of(layer_input)] = gradient = j == 0 ? gradient_out : gradient_carry(run);
     copies = j == 0 ? next_copies : no_copies(*following.layer);
     Beside beside;
     if (!held || j == 0) beside = gather_backward(following, copies);
@@ -78,7 +78,7 @@ void Lowering::recompute_block(std::size_t r, std::vector<Instance>& uses, Copie
     if (j == 0) stream = block_input(r, beside);
     use.symbols[layer_input] = stream;
     if (!last) {
-      if (!use.symbols.contains(layer_output)) use.symbols[layer_output] = carry();
+      if (!use.symbols.contains(layer_output)) use.symbols[layer_output] = carry(run);
       stream = use.symbols[layer_output];
     }
     if (!run.recomputes()) continue;
@@ -95,9 +95,11 @@ Amount Lowering::make_gradients(std::size_t r) {
   const Run& run = runs_[r];
   Amount all;
   for (const LayerTemplate* layer : run.block) {
-    const Amount bytes = emit_.numbers(*layer).gradients() * run.weight_sets;
+    const std::int64_t ahead = run.pipelined ? weights_ahead(plan_) : 0;
+    const Amount bytes = emit_.numbers(*layer).gradients() * (ahead > 0 ? ahead : run.weight_sets);
     stored_[r].gradients.push_back(
-        emit_.buffer(layer->layer_kind + " gradients", "gradients", bytes));
+        ahead > 0 ? emit_.buffer(layer->layer_kind + " whole gradients", "local_gradients", bytes)
+                  : emit_.buffer(layer->layer_kind + " gradients", "gradients", bytes));
     all += bytes;
   }
   return all;
@@ -123,6 +125,7 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
       r > 0 ? first_needed(runs_[r - 1]) : Next{&embedding_, &nothing_of_embedding_};
   if (run.repeats == 1) make_gradients(r);
   const BufferId batch = gradient;
+  if (run.pipelined) gather_ahead(nodes, Pass::backward);
   if (run.pipelined) gradient = enter_pipeline(nodes, Pass::backward, batch);
   const LayerTemplate* before = r > 0 ? runs_[r - 1].block.back() : nullptr;
   const auto block = [&](const Next& next, Copies& next_copies, BufferId out, bool first = false) {
@@ -148,10 +151,11 @@ void Lowering::backward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copi
   }
   stored_[r].repeat = 0;
   Copies next = no_copies(*following.layer);
-  const BufferId out = run.repeats > 1 ? gradient : gradient_carry();
+  const BufferId out = run.repeats > 1 ? gradient : gradient_carry(run);
   nodes.push_back(block(following, next, out, true));
   gradient = run.pipelined ? batch : out;
   copies = std::move(next);
+  if (run.pipelined) scatter_behind(r, nodes);
   if (run.pipelined) sum_pipelined_gradients(r, nodes);
 }
 

@@ -7,9 +7,9 @@ namespace meshsim {
 Stored Lowering::store(const Run& run) {
   Stored stored;
   if (run.policy.input == Kept::on_host) {
-    program_.host += carry_bytes_ * run.repeats;
+    program_.host += carry_bytes(run) * run.repeats;
   } else if (run.repeats > 1) {
-    stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes_ * run.repeats);
+    stored.inputs = emit_.buffer("block inputs", "carries", carry_bytes(run) * run.repeats);
   }
   for (std::size_t j = 0; j < run.block.size(); ++j) {
     auto& symbols = stored.symbols.emplace_back();
@@ -55,7 +55,7 @@ std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& s
   const std::string& kind = run.block.front()->layer_kind;
   if (stored.inputs != no_buffer) {
     nodes.push_back(
-        emit_.move("save_input", kind, Pass::forward, carry_bytes_ * 2, {in}, {stored.inputs}));
+        emit_.move("save_input", kind, Pass::forward, carry_bytes(run) * 2, {in}, {stored.inputs}));
   }
   BufferId stream = in;
   for (std::size_t j = 0; j < run.block.size(); ++j) {
@@ -66,14 +66,14 @@ std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& s
     if (last) {
       use.symbols[layer_output] = out;
     } else if (!use.symbols.contains(layer_output)) {
-      use.symbols[layer_output] = carry();
+      use.symbols[layer_output] = carry(run);
     }
     stream = use.symbols[layer_output];
     const LayerTemplate& following = last ? next : *run.block[j + 1];
     copies = last ? next_copies : no_copies(following);
     Beside beside = gather_forward(following, copies);
     if (j == 0 && run.policy.input == Kept::on_host) {
-      beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes_, in, true));
+      beside.push_back(emit_.host_copy("offload", kind, Pass::forward, carry_bytes(run), in, true));
     }
     append(beside, host_copies(run, j, use, true));
     if (use.layer->deferred == 0) finish_deferred(nodes);
@@ -122,6 +122,7 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
       r + 1 < runs_.size() ? *runs_[r + 1].block.front() : after_layers();
   // The batch's inputs leave it and its outputs come back in place.
   const BufferId batch = stream;
+  if (run.pipelined) gather_ahead(nodes, Pass::forward);
   if (run.pipelined) stream = enter_pipeline(nodes, Pass::forward, batch);
   if (run.repeats > 1) {
     // The body hands its own first layer's copies to the next repeat. One layer alone fills a
@@ -146,7 +147,7 @@ void Lowering::forward_run(std::size_t r, std::vector<ProgramNode>& nodes, Copie
   }
   Copies next = no_copies(following);
   // A scan writes its stream in place; unrolled layers have one each.
-  const BufferId out = run.repeats > 1 ? stream : carry();
+  const BufferId out = run.repeats > 1 ? stream : carry(run);
   nodes.push_back(iteration(run,
                             forward_block(run, stored_[r], copies, stream, out, following, next),
                             Pass::forward, out, batch));

@@ -11,19 +11,22 @@ std::vector<ProgramNode> Lowering::pass_on(Pass pass, BufferId microbatch, Buffe
   const LocalBatch here = layer_batch(plan_);
   const std::int64_t rows = here.tokens() / shards(plan_.mesh, here.axes.rows);
   const std::int64_t columns = plan_.model.emb_dim / shards(plan_.mesh, here.axes.embed);
-  const Bytes payload(
-      checked_product({rows, columns, element_bytes(plan_.training.activations)}, "a microbatch"));
+  const std::int64_t streams =
+      plan_.model.hyper_connections ? plan_.model.hyper_connections->streams : 1;
+  const Bytes payload(checked_product(
+      {rows, streams, columns, element_bytes(plan_.training.activations)}, "a microbatch"));
   std::vector<ProgramNode> nodes;
   const auto send = [&](const char* name, BufferId buffer) {
     Leaf leaf;
     leaf.name = name;
-    leaf.layer_kind = runs_.front().block.front()->layer_kind;
+    leaf.layer_kind = pipelined_run().block.front()->layer_kind;
     leaf.pass = pass;
     leaf.work = Collective{CollectiveKind::permute, {"stage"}, schedule_.stages, payload};
     leaf.reads = leaf.writes = {buffer};
     nodes.push_back(leaf_node(std::move(leaf)));
   };
   send("pass_microbatch", microbatch);
+  if (ahead_ != no_buffer) nodes.back().leaf.reads.push_back(ahead_);
   send("pass_batch", batch);
   if (waiting_ != no_buffer) send("pass_waiting", waiting_);
   return nodes;
@@ -50,8 +53,9 @@ std::vector<ProgramNode> Lowering::iterations(const Run& run, ProgramNode body, 
 }
 
 BufferId Lowering::enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch) {
-  const std::string& kind = runs_.front().block.front()->layer_kind;
-  const BufferId microbatch = pass == Pass::forward ? carry() : gradient_carry();
+  const std::string& kind = pipelined_run().block.front()->layer_kind;
+  const BufferId microbatch =
+      pass == Pass::forward ? carry(pipelined_run()) : gradient_carry(pipelined_run());
   std::vector<BufferId> writes{microbatch};
   if (schedule_.waits()) {
     waiting_ = emit_.buffer("waiting microbatches",
@@ -64,27 +68,106 @@ BufferId Lowering::enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, Bu
   return microbatch;
 }
 
+namespace {
+
+// The weights of a layer that are gathered, by the axes that they are gathered over.
+std::map<std::vector<std::string>, Collective> gathered_weights(const Plan& plan, int kind) {
+  std::map<std::vector<std::string>, Collective> all;
+  const LayerKind& of = plan.model.kinds[static_cast<std::size_t>(kind)];
+  for (const Weight& weight :
+       local_weights(plan, plan_layer_tensors(plan, of), layer_batch(plan).axes)) {
+    if (weight.gather_axes.empty()) continue;
+    Collective& work = all[weight.gather_axes];
+    work.mesh_axes = weight.gather_axes;
+    work.group = weight.gather_group;
+    work.payload += weight.local_gradient;  // as large as the weight itself
+  }
+  return all;
+}
+
+}  // namespace
+
+Bytes Lowering::whole_weights(const Run& run) const {
+  Bytes all;
+  for (const int kind : run.kinds) {
+    for (const auto& [axes, work] : gathered_weights(plan_, kind)) all += work.payload;
+  }
+  return all;
+}
+
+void Lowering::gather_ahead(std::vector<ProgramNode>& nodes, Pass pass) {
+  const Run& run = pipelined_run();
+  const std::int64_t sets = weights_ahead(plan_);
+  const bool once = plan_.config.boolean("pipeline_fsdp_ag_once");
+  if (sets == 0 || (once && pass == Pass::backward)) return;
+  ahead_ = emit_.buffer("weights gathered ahead", "gathered_weights", whole_weights(run) * sets);
+  std::vector<ProgramNode> set;
+  for (std::size_t j = 0; j < run.block.size(); ++j) {
+    for (auto& [axes, work] : gathered_weights(plan_, run.kinds[j])) {
+      Leaf leaf;
+      leaf.name = "gather_weights";
+      leaf.layer_kind = run.block[j]->layer_kind;
+      leaf.pass = pass;
+      leaf.work = work;
+      leaf.writes = {ahead_};
+      set.push_back(leaf_node(std::move(leaf)));
+    }
+  }
+  nodes.push_back(repeat(run.weight_sets, sequence(std::move(set))));
+}
+
+void Lowering::scatter_behind(std::size_t r, std::vector<ProgramNode>& nodes) {
+  if (weights_ahead(plan_) == 0) return;
+  const Run& run = runs_[r];
+  for (std::size_t j = 0; j < run.block.size(); ++j) {
+    const LayerKind& kind = plan_.model.kinds[static_cast<std::size_t>(run.kinds[j])];
+    Bytes shards;
+    for (const Weight& weight :
+         local_weights(plan_, plan_layer_tensors(plan_, kind), layer_batch(plan_).axes)) {
+      if (weight.trainable) shards += weight.gradient_shard;
+    }
+    BufferId& store = stored_[r].gradients[j];
+    const BufferId whole = store;
+    const std::string& name = run.block[j]->layer_kind;
+    store = emit_.buffer(name + " gradients", "gradients", shards * run.weight_sets);
+    std::vector<ProgramNode> set;
+    for (auto& [axes, work] : gathered_weights(plan_, run.kinds[j])) {
+      Leaf leaf;
+      leaf.name = "scatter_gradients";
+      leaf.layer_kind = name;
+      leaf.pass = Pass::backward;
+      leaf.work = work;
+      std::get<Collective>(leaf.work).kind = CollectiveKind::reduce_scatter;
+      leaf.reads = {whole};
+      leaf.writes = {store};
+      set.push_back(leaf_node(std::move(leaf)));
+    }
+    nodes.push_back(repeat(run.weight_sets, sequence(std::move(set))));
+  }
+}
+
 void Lowering::sum_pipelined_gradients(std::size_t r, std::vector<ProgramNode>& nodes) {
   const Run& run = runs_[r];
-  const LayerKind& kind = plan_.model.kinds[static_cast<std::size_t>(plan_.model.layers.front())];
-  // What is left of each once gathered weights' gradients have been scattered.
-  std::map<std::vector<std::string>, Collective> sums;
-  for (const Weight& weight :
-       local_weights(plan_, plan_layer_tensors(plan_, kind), layer_batch(plan_).axes)) {
-    if (!weight.gradient || weight.reduce_axes.empty()) continue;
-    Collective& sum = sums[weight.reduce_axes];
-    sum.kind = CollectiveKind::all_reduce;
-    sum.mesh_axes = weight.reduce_axes;
-    sum.group = weight.reduce_group;
-    sum.payload +=
-        Bytes(weight.local_gradient.value() / weight.gather_group) * weight.expert_copies;
-  }
-  for (const BufferId store : stored_[r].gradients) {
+  const ActivationAxes axes = layer_batch(plan_).axes;
+  for (std::size_t j = 0; j < run.block.size(); ++j) {
+    const LayerKind& kind = plan_.model.kinds[static_cast<std::size_t>(run.kinds[j])];
+    // What is left of each once gathered weights' gradients have been scattered.
+    std::map<std::vector<std::string>, Collective> sums;
+    for (const Weight& weight : local_weights(plan_, plan_layer_tensors(plan_, kind), axes)) {
+      if (!weight.gradient || weight.reduce_axes.empty()) continue;
+      Collective& sum = sums[weight.reduce_axes];
+      sum.kind = CollectiveKind::all_reduce;
+      sum.mesh_axes = weight.reduce_axes;
+      sum.group = weight.reduce_group;
+      sum.payload +=
+          Bytes(weight.local_gradient.value() / weight.gather_group) * weight.expert_copies;
+    }
+    const BufferId store = stored_[r].gradients[j];
     std::vector<ProgramNode> once;
-    for (const auto& [axes, sum] : sums) {
+    for (const auto& [over, sum] : sums) {
       Leaf leaf;
       leaf.name = "reduce_gradients";
-      leaf.layer_kind = run.block.front()->layer_kind;
+      leaf.layer_kind = run.block[j]->layer_kind;
       leaf.pass = Pass::backward;
       leaf.work = sum;
       leaf.reads = leaf.writes = {store};

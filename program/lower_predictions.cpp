@@ -16,7 +16,7 @@ BufferId Lowering::predictions(std::vector<ProgramNode>& nodes, Copies& copies, 
     if (program_.loads && mtp_.exchange.parts > 0)
       block.moe_layer = exchanges_ / exchange_.parts - static_cast<std::int64_t>(depth - d);
     block.symbols[layer_input] = streams.back();
-    block.symbols[layer_output] = carry();
+    block.symbols[layer_output] = outer_carry();
     streams.push_back(block.symbols[layer_output]);
     copies = no_copies(following);
     nodes.push_back(passes_.forward(block, gather_forward(following, copies)));
@@ -83,8 +83,8 @@ BufferId Lowering::mtp_backward(std::vector<ProgramNode>& nodes, Instance& block
 }
 
 void Lowering::add_gradient(std::vector<ProgramNode>& nodes, BufferId from, BufferId to) {
-  nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward, carry_bytes_ * 3,
-                             {from, to}, {to}));
+  nodes.push_back(emit_.move("add_gradient", mtp_.layer_kind, Pass::backward,
+                             outer_carry_bytes_ * 3, {from, to}, {to}));
 }
 
 void Lowering::loss_forward(std::vector<ProgramNode>& nodes, Instance& loss) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "plans/pipeline.hpp"
@@ -29,6 +30,7 @@ struct Run {
       1;                  // of the block's weights on this device: repeats, but in a pipeline
   std::int64_t idle = 0;  // of the repeats: iterations of a pipeline without a microbatch
   bool pipelined = false;
+  std::vector<int> kinds;  // per layer of the block
   RematPolicy policy;
   std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
   std::vector<Recomputation> again;               // per layer of the block
@@ -226,13 +228,23 @@ class Lowering {
   std::vector<ProgramNode> iterations(const Run& run, ProgramNode body, std::int64_t busy,
                                       std::int32_t stride) const;
   // A microbatch's place in the pipeline, filled from the batch.
+  // Weights that are gathered before the iterations, repeat by repeat: one collective for each set,
+  // in the weights' dtype, which nothing runs beside. Their gradients are kept whole meanwhile and
+  // scattered after them.
+  void gather_ahead(std::vector<ProgramNode>& nodes, Pass pass);
+  void scatter_behind(std::size_t r, std::vector<ProgramNode>& nodes);
+  Bytes whole_weights(const Run& run) const;
+
   BufferId enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch);
   // Over data parallel devices, once for all microbatches.
   void sum_pipelined_gradients(std::size_t r, std::vector<ProgramNode>& nodes);
 
   // Of the layers, and outside of them, where they differ in a pipeline.
-  BufferId carry();
-  BufferId gradient_carry();
+  // The one that is pipelined.
+  const Run& pipelined_run() const;
+  const Amount& carry_bytes(const Run& run) const;
+  BufferId carry(const Run& run);
+  BufferId gradient_carry(const Run& run);
   BufferId outer_carry();
   BufferId outer_gradient_carry();
 
@@ -257,10 +269,12 @@ class Lowering {
   Recomputation nothing_of_embedding_;
   Amount carry_bytes_;
   Amount outer_carry_bytes_;
+  BufferId ahead_ = no_buffer;    // weights that were gathered before the iterations
   BufferId waiting_ = no_buffer;  // microbatches that have come round
   Exchange exchange_;             // of the layers with experts
-  std::int64_t exchanges_ = 0;    // of a microbatch
-  std::int64_t tiles_ = 1;        // of the loss
+  std::vector<std::pair<Exchange, std::int64_t>> exchanged_;  // of all of them, how many layers
+  std::int64_t exchanges_ = 0;                                // of a microbatch
+  std::int64_t tiles_ = 1;                                    // of the loss
 };
 
 // `main` with the nodes of `beside`, one after the other, beside it.

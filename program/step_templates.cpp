@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "plans/pipeline.hpp"
 #include "program/emitter.hpp"
 #include "program/moe_block.hpp"
 #include "program/outer_templates.hpp"
@@ -62,6 +63,22 @@ void add_op(const OpTemplate& op, Form& form) {
   form.add(static_cast<std::int64_t>(op.stream)).list(op.after);
 }
 
+// Whether a layer of `kind` is in the pipeline, or outside of it.
+bool has_layer(const Plan& plan, int kind, bool pipelined) {
+  const std::vector<int>& layers = plan.model.layers;
+  if (plan.mesh.size("stage") == 1)
+    return std::find(layers.begin(), layers.end(), kind) != layers.end();
+  // The settings that decide the layout, for those who keep templates by the settings they read.
+  if (!plan.config.boolean("scan_layers") || pipelined_layers(plan) < 1) return !pipelined;
+  return std::any_of(
+      plan.layout.segments.begin(), plan.layout.segments.end(), [&](const Segment& segment) {
+        if (is_pipelined(plan, segment) != pipelined) return false;
+        const auto first = plan.model.layers.begin() + static_cast<std::ptrdiff_t>(segment.first);
+        return std::find(first, first + static_cast<std::ptrdiff_t>(segment.block), kind) !=
+               first + static_cast<std::ptrdiff_t>(segment.block);
+      });
+}
+
 }  // namespace
 
 LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch) {
@@ -76,23 +93,32 @@ LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch)
   }
   if (slot == TemplateSlot::mtp)
     return plan.model.mtp_layers > 0 ? mtp_template(plan, batch) : LayerTemplate();
-  const int kind = slot - TemplateSlot::first_kind;
-  const std::vector<int>& layers = plan.model.layers;
-  if (std::find(layers.begin(), layers.end(), kind) == layers.end()) return {};
-  LayerTemplate layer =
-      layer_template(plan, plan.model.kinds[static_cast<std::size_t>(kind)], layer_batch(plan));
-  if (plan.mesh.size("stage") == 1) return layer;
+  const auto kinds = static_cast<int>(plan.model.kinds.size());
+  const bool outside = slot - TemplateSlot::first_kind >= kinds;
+  const int kind = (slot - TemplateSlot::first_kind) % kinds;
+  const LayerKind& of = plan.model.kinds[static_cast<std::size_t>(kind)];
+  const bool piped = plan.mesh.size("stage") > 1;
+  if (!has_layer(plan, kind, !outside)) return {};
+  if (!piped || outside) return layer_template(plan, of, batch);
+  LayerTemplate layer = layer_template(plan, of, layer_batch(plan));
+  // What was gathered ahead is there, and its gradients are kept whole (Lowering::gather_ahead).
+  const std::int64_t ahead = weights_ahead(plan);
   // A stage sums the gradients of its layers over data parallel devices once, after all
   // microbatches (Lowering::sum_pipelined_gradients).
   for (Weight& weight : layer.weights) {
     weight.reduce_axes.clear();
     weight.reduce_group = 1;
+    if (ahead == 0) continue;
+    weight.gather_axes.clear();
+    weight.gather_group = weight.second_stage = 1;
+    weight.gradient_shard = weight.local_gradient;
   }
   return layer;
 }
 
 std::size_t slot_count(const Plan& plan) {
-  return TemplateSlot::first_kind + plan.model.kinds.size();
+  const std::size_t kinds = plan.model.kinds.size();
+  return TemplateSlot::first_kind + (plan.mesh.size("stage") > 1 ? 2 * kinds : kinds);
 }
 
 StepTemplates step_templates(const Plan& plan) {

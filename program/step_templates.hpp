@@ -25,8 +25,8 @@ struct TemplateSlot {
 };
 
 struct StepTemplates {
-  // By slot. The mtp template has no stages where the model has no such blocks; a kind that no
-  // layer is of has none either.
+  // By slot; with a pipeline the kinds' again, for layers outside of it. The mtp template has no
+  // stages where the model has no such blocks; a kind that no layer is of has none either.
   std::vector<std::shared_ptr<const LayerTemplate>> slots;
 
   const LayerTemplate& embedding() const { return *slots[TemplateSlot::embedding]; }
@@ -34,6 +34,10 @@ struct StepTemplates {
   const LayerTemplate& mtp() const { return *slots[TemplateSlot::mtp]; }
   const LayerTemplate& kind(int k) const {
     return *slots[std::size_t{TemplateSlot::first_kind} + static_cast<std::size_t>(k)];
+  }
+  const LayerTemplate& outside(int k) const {
+    const std::size_t kinds = (slots.size() - TemplateSlot::first_kind) / 2;
+    return *slots[std::size_t{TemplateSlot::first_kind} + kinds + static_cast<std::size_t>(k)];
   }
 };
 

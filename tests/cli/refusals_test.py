@@ -63,6 +63,17 @@ ROWS = [
     ("context-strategy", [*V4, "ici_expert_parallelism=1", "ici_context_parallelism=8",
                           "context_parallel_strategy=ring"], "does not run compressed attention",
      ["context_parallel_strategy=all_gather"]),
+    ("pipeline-kinds", [*V4, "ici_fsdp_parallelism=8", "ici_pipeline_parallelism=4",
+                        "num_layers_per_pipeline_stage=2", "allow_split_physical_axes=true"],
+     "all stages of a pipeline run the same layer",
+     ["ici_pipeline_parallelism=1", "ici_fsdp_parallelism=32"]),
+    ("pipeline", [*LLAMA, "ici_pipeline_parallelism=4", "pipeline_parallel_layers=40"],
+     "40 of the model's 32 layers", ["pipeline_parallel_layers=32"]),
+    ("pipeline", [*V3, "ici_fsdp_parallelism=16", "ici_pipeline_parallelism=2",
+                  "allow_split_physical_axes=true", "pipeline_parallel_layers=60"],
+     "60 of the 58 layers that can be pipelined", ["pipeline_parallel_layers=58"]),
+    ("pipeline", [*LLAMA, "ici_pipeline_parallelism=4", "num_pipeline_microbatches=6"],
+     "not a multiple of the 4 stages", ["num_pipeline_microbatches=8"]),
     ("vocab-tiling", [*LLAMA, "num_vocab_tiling=3"], "does not divide batch x sequence",
      ["num_vocab_tiling=4"]),
     ("explicit-sharding", [*MIXTRAL, "shard_mode=explicit"], "does not run the mixtral decoder",
@@ -85,6 +96,7 @@ ASSUMED = {
     "v4-linen-bias": "costs the same",
     "hash-scan": "unrolled",
     "emb-chunks": "with any kernel",
+    "pipeline-kinds": "whole blocks of the scan are pipelined",
 }
 
 

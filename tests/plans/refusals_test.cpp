@@ -105,6 +105,14 @@ std::vector<Case> cases() {
        llama({"ici_pipeline_parallelism=4", "num_pipeline_microbatches=4",
               "pipeline_delay_activation_forwarding=true"}),
        "a microbatch comes round after 8 iterations, 4 microbatches after 4"},
+      // Dense layers are not pipelined.
+      {"pipeline",
+       on_32_chips("deepseek3-671b", {"ici_pipeline_parallelism=2", "pipeline_parallel_layers=60"}),
+       "pipeline_parallel_layers: 60 of the 58 layers that can be pipelined"},
+      {"pipeline-kinds",
+       flash({"ici_pipeline_parallelism=4", "num_layers_per_pipeline_stage=2",
+              "allow_split_physical_axes=true"}),
+       "ici_pipeline_parallelism: all stages of a pipeline run the same layer"},
       {"vocab-tiling", llama({"num_vocab_tiling=3"}),
        "num_vocab_tiling: 3 does not divide batch x sequence = 65536"},  // 32 x 2048
       {"explicit-sharding", on_32_chips("mixtral-8x7b", {"shard_mode=explicit"}),

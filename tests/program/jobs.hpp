@@ -25,6 +25,19 @@ inline Words job(const std::string& model, const std::string& slice, Words more 
   return words;
 }
 
+// A plan with one of MaxText's refusals lifted.
+inline Plan hypothetical_plan(Words words, const std::string& lifted) {
+  PlanRequest made = request(std::move(words));
+  Node id;
+  id.kind = Node::Kind::scalar;
+  id.text = lifted;
+  Node allow;
+  allow.kind = Node::Kind::sequence;
+  allow.items = {id};
+  made.own["allow"] = allow;
+  return make_plan(made);
+}
+
 // The models that lower under FSDP alone: all but the lone MoE block.
 inline std::vector<std::string> lowering_models() {
   std::vector<std::string> names;

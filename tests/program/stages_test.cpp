@@ -158,10 +158,166 @@ TEST_CASE("gradients of a stage are scattered in each iteration and summed once"
 }
 
 TEST_CASE("what a pipeline is not lowered for says so", "[program][pipeline]") {
-  CHECK(not_lowered(piped({"pipeline_fsdp_ag_once=true"})) ==
-        "weights that a pipeline gathers ahead of its iterations");
-  CHECK(not_lowered(piped({"pipeline_parallel_layers=16"})) ==
-        "a pipeline of a part of the layers");
-  CHECK(not_lowered(piped({"scan_layers=false"})) ==
-        "a pipeline of layers of several kinds, or of layers that are not scanned");
+  CHECK(not_lowered(piped({"scan_layers=false"})) == "a pipeline of layers that are not scanned");
+}
+
+namespace {
+
+// DeepSeek-V2-Lite, a dense and 26 MoE layers of D = 2048, on 64 chips: 2 stages x FSDP 32, two
+// sequences of 2048 tokens a device; 4 microbatches are of one sequence each.
+Plan piped_moe(Words more = {}) {
+  Words words{"ici_pipeline_parallelism=2", "ici_fsdp_parallelism=-1", "per_device_batch_size=2",
+              "num_pipeline_microbatches=4", "allow_split_physical_axes=true"};
+  words.insert(words.end(), more.begin(), more.end());
+  return plan_of(job("deepseek2-16b", "v5p-128", words));
+}
+
+// Forward runs of the layers of a kind, as often as their first product.
+std::int64_t runs_of_kind(const StepProgram& program, const std::string& kind,
+                          const std::string& op, bool idle_only = false) {
+  std::int64_t sum = 0;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
+    if (leaf.name == op && leaf.pass == Pass::forward && leaf.layer_kind == kind &&
+        (leaf.idle || !idle_only))
+      sum += times;
+  });
+  return sum;
+}
+
+FlopCount whole_step(const Plan& plan) {
+  return model_flops(op_groups(plan.model, {2048})).train * plan.training.global_batch;
+}
+
+}  // namespace
+
+TEST_CASE("MoE layers are pipelined, dense layers run before them on all devices",
+          "[program][pipeline]") {
+  struct Case {
+    Words more;
+    std::int64_t iterations, outside;  // outside: MoE layers
+  };
+  // 26 layers in 2 stages: M R + P - 1 iterations, 13 times round or once with 13 layers a stage;
+  // 20 of them leave 6 outside.
+  for (const Case& c :
+       {Case{{}, 4 * 13 + 1, 0}, Case{{"pipeline_parallel_layers=20"}, 4 * 10 + 1, 6}}) {
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+      INFO(c.iterations << " " << name(prefetch));
+      const Plan plan = piped_moe(c.more);
+      REQUIRE(!not_lowered(plan));
+      const StepProgram program = lower(plan, prefetch);
+      CHECK(runs_of_kind(program, "full/dense", "kv_a") == 1);
+      CHECK(runs_of_kind(program, "full/moe", "kv_a") == c.iterations + c.outside);
+      CHECK(runs_of_kind(program, "full/moe", "kv_a", true) == 1);
+      CHECK(program.model_flops * plan.devices() == whole_step(plan));
+      CHECK(sent(program, "pass_microbatch", Pass::forward) == c.iterations * 2048 * 2048 * 2);
+      // A microbatch is one sequence; outside a device has two.
+      CHECK(buffers_named(program, "block inputs").value() ==
+            (c.iterations + 2 * c.outside) * 2048 * 2048 * 2);
+      // 6 slots a token, over all stages' layers.
+      CHECK(program.routed_slots == 26 * 128 / 32 * 2048 * 6);
+    }
+  }
+  // Every stage has half of the pipelined layers' parameters, and all of the others.
+  const auto gradients = [](const StepProgram& program, const std::string& kind) {
+    Bytes sum;
+    for (const Buffer& buffer : program.buffers) {
+      if (buffer.category == "gradients" && buffer.name.starts_with(kind)) sum += buffer.bytes;
+    }
+    return sum;
+  };
+  const StepProgram all = lower(piped_moe(), Prefetch::layer);
+  const StepProgram some = lower(piped_moe({"pipeline_parallel_layers=20"}), Prefetch::layer);
+  CHECK(gradients(all, "full/moe").value() > 0);
+  CHECK(gradients(all, "full/moe").value() / 13 == gradients(some, "full/moe").value() / 16);
+  CHECK(gradients(all, "full/dense") == gradients(some, "full/dense"));
+}
+
+TEST_CASE("the rest of a partly pipelined decoder runs after the pipeline", "[program][pipeline]") {
+  const Plan plan = piped({"pipeline_parallel_layers=16"});
+  const StepProgram program = lower(plan, Prefetch::layer);
+  // 16 of 32 layers on 4 stages: 4 times round, 8 x 4 + 3 iterations of one sequence; 16 layers of
+  // two sequences.
+  CHECK(runs(program, "query", Pass::forward) == 35 + 16);
+  CHECK(program.model_flops * plan.devices() == whole_step(plan));
+  CHECK(buffers_named(program, "block inputs").value() == (35 + 2 * 16) * stream);
+  // The last query of the forward pass is of the layers outside: nothing is passed on after it.
+  std::string last;
+  for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t) {
+    if (leaf.pass == Pass::forward && (leaf.name == "query" || leaf.name == "pass_microbatch"))
+      last = leaf.name;
+  });
+  CHECK(last == "query");
+}
+
+TEST_CASE("pairs of V4's layers in a pipeline are a what-if", "[program][pipeline]") {
+  Words words = job("deepseek4-284b", "v5p-512",
+                    {"ici_pipeline_parallelism=4", "ici_fsdp_parallelism=-1",
+                     "num_layers_per_pipeline_stage=2", "allow_split_physical_axes=true"});
+  CHECK_THROWS_AS(plan_of(words), Error);
+  const Plan plan = hypothetical_plan(words, "pipeline-kinds");
+  CHECK(plan.hypothetical());
+  REQUIRE(!not_lowered(plan));
+  const StepProgram program = lower(plan, Prefetch::layer);
+  // 40 of 43 layers in pairs on 4 stages: 5 times round, 4 microbatches of a sequence, 23
+  // iterations; the three hash layers (two with a window only, one CSA) run before.
+  CHECK(runs_of_kind(program, "hca/moe", "q_a") == 23);
+  CHECK(runs_of_kind(program, "csa/moe", "q_a") == 23);
+  CHECK(program.model_flops * plan.devices() == whole_step(plan));
+  // Four streams of a microbatch are passed on.
+  CHECK(sent(program, "pass_microbatch", Pass::forward) == 23 * 4 * 2048 * 4096 * 2);
+}
+
+TEST_CASE("prediction blocks run after a pipeline", "[program][pipeline]") {
+  const Plan plan = plan_of(job("deepseek3-671b", "v5p-512",
+                                {"ici_pipeline_parallelism=2", "ici_fsdp_parallelism=-1",
+                                 "mtp_num_layers=1", "allow_split_physical_axes=true"}));
+  REQUIRE(!not_lowered(plan));
+  const StepProgram program = lower(plan, Prefetch::layer);
+  CHECK(program.model_flops * plan.devices() == whole_step(plan));
+  CHECK(runs_of_kind(program, "mtp", "projection") == 1);
+}
+
+TEST_CASE("a pipeline that gathers its weights ahead does so once, or once a repeat",
+          "[program][pipeline]") {
+  // 8 of 32 layers on each of 4 stages, gathered over FSDP 16 as they rest, in fp32.
+  const Plan plan = piped();
+  std::int64_t layer = 0;
+  for (const Tensor& tensor : plan_layer_tensors(plan, plan.model.kinds.front())) {
+    for (const auto& axes : plan.rules.resolve(tensor.axes)) {
+      if (!axes.empty()) layer += tensor.elements() * 4;
+    }
+  }
+  const auto of_layers = [](const StepProgram& program, const std::string& name, Pass pass) {
+    std::int64_t bytes = 0;
+    for_each_leaf(program.root, [&](const Leaf& leaf, std::int64_t times) {
+      const auto* work = std::get_if<Collective>(&leaf.work);
+      if (work != nullptr && leaf.name == name && leaf.pass == pass && leaf.layer_kind != "global")
+        bytes += work->payload.value() * times;
+    });
+    return bytes;
+  };
+  // Without, each of 67 iterations gathers in bf16, twice, and scatters gradients in fp32.
+  const StepProgram each = lower(plan, Prefetch::layer);
+  CHECK(of_layers(each, "gather_weights", Pass::forward) == 67 * layer / 2);
+  CHECK(of_layers(each, "scatter_gradients", Pass::backward) == 67 * layer);
+  for (const bool once : {true, false}) {
+    INFO(once);
+    const Plan ahead =
+        piped({once ? "pipeline_fsdp_ag_once=true" : "pipeline_fsdp_ag_per_repeat=true"});
+    REQUIRE(!not_lowered(ahead));
+    for (const Prefetch prefetch : {Prefetch::layer, Prefetch::kernel}) {
+      const StepProgram program = lower(ahead, prefetch);
+      CHECK(of_layers(program, "gather_weights", Pass::forward) == 8 * layer);
+      CHECK(of_layers(program, "gather_weights", Pass::backward) == (once ? 0 : 8 * layer));
+      CHECK(of_layers(program, "scatter_gradients", Pass::backward) == 8 * layer);
+      // All of them, or those of two repeats, are there during the iterations; so are gradients.
+      const std::int64_t sets = once ? 8 : 2 * 2;
+      CHECK(buffers_named(program, "weights gathered ahead").value() == sets * layer);
+      // Unpadded; norms are not gathered, but their gradients are kept beside.
+      CHECK(static_cast<double>(buffers_named(program, "whole gradients").value()) ==
+            Approx(static_cast<double>((once ? 8 : 2) * layer)).epsilon(0.001));
+      CHECK(program.model_flops * ahead.devices() == whole_step(ahead));
+      CHECK(memory_peak(program).temp > memory_peak(each).temp);
+    }
+  }
 }

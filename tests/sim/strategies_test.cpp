@@ -40,6 +40,8 @@ const std::vector<Way>& ways() {
         "logical_axis_rules=[[kv_heads, null]]"}},
       {"experts on fsdp", {"ici_expert_parallelism=1", "shard_exp_on_fsdp=true"}},
       {"ragged all-to-all", {}},
+      {"pipeline beside dense layers",
+       {"ici_pipeline_parallelism=2", "allow_split_physical_axes=true"}},
       {"two-dimensional FSDP", {"use_2d_fsdp_sharding=true", "ici_fsdp_transpose_parallelism=4"}},
       {"ragged all-to-all in buffers", {"ragged_buffer_factor=1.5", "use_ragged_sort=true"}},
       {"ring", ring},
@@ -155,7 +157,8 @@ TEST_CASE("of every strategy, a skew of 1 costs nothing", "[sim][strategies]") {
   for (const Way& way : ways()) {
     INFO(way.name);
     const Plan balanced = plan_of_way(way);
-    if (balanced.mesh.size("expert") != 4) continue;  // the trace is of 4 ranks
+    // The trace is of 4 ranks and one microbatch.
+    if (balanced.mesh.size("expert") != 4 || balanced.mesh.size("stage") > 1) continue;
     Plan even = balanced;
     even.routing.law.kind = RoutingLaw::Kind::trace;
     even.routing.trace = trace;
