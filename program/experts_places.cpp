@@ -9,7 +9,12 @@
 //   combine    back, then mask rows    [S, E C] x [E C, D]
 //
 // The masks cost 2 S E C D each, per sequence and pass: as S grows, more than the experts.
+//
+// Of X devices of the tensor axis each has D / X columns of the tokens and of all rows that travel,
+// and an Xth of every expert's width: rows are gathered before the experts and added up after them.
+// The masks are the same on all X; of their gradient each has what its columns give.
 #include "program/expert_stages.hpp"
+#include "program/streams.hpp"
 #include "units/checked.hpp"
 
 namespace meshsim {
@@ -44,18 +49,25 @@ class Places {
  private:
   std::int64_t D() const { return build_.plan().model.emb_dim; }
   bool spread() const { return devices_ > 1; }
+  bool split() const { return build_.ways() > 1; }
+  std::int64_t columns() const { return returned_columns(build_); }
+  // Rows that have arrived, and what the experts return of them before it is added up.
+  std::string arrived() const { return split() ? "rows_columns" : "rows_in"; }
+  std::string partial() const { return split() ? "rows_partial" : "rows_out"; }
 
   void declare() {
     const std::int64_t D = this->D();
     build_.activation("dispatch_mask", build_.T(), places_);
     build_.activation("combine_mask", build_.T(), places_);
-    build_.activation("placed", rows_, D);
+    build_.activation("placed", rows_, columns());
+    build_.activation(arrived(), rows_, columns());
     build_.activation("rows_in", rows_, D);
     build_.activation("expert_up", rows_, moe_.up_projections * moe_.width);
     build_.activation("expert_hidden", rows_, moe_.width);
-    build_.activation("rows_out", rows_, D);
-    build_.activation("returned", rows_, D);
-    build_.activation("routed_out", build_.T(), D);
+    build_.activation(partial(), rows_, D);
+    build_.activation("rows_out", rows_, columns());
+    build_.activation("returned", rows_, columns());
+    build_.activation("routed_out", build_.T(), columns());
   }
 
   void matmul(const char* name, const Matmul& product, Names reads, Names writes, bool backward) {
@@ -68,7 +80,7 @@ class Places {
     }
   }
 
-  void exchange(const char* name, const char* from, const char* to) {
+  void exchange(const char* name, const std::string& from, const std::string& to) {
     const Bytes rows = build_.symbol(from).bytes;
     const std::string d = "d_";
     build_.forward_beside(
@@ -80,15 +92,15 @@ class Places {
 
   void put_in_places() {
     build_.stage("dispatch_places");
-    const std::string to = spread() ? "placed" : "rows_in";
-    matmul("dispatch_places", {sequences_, places_, length_, D()}, {input_, "dispatch_mask"}, {to},
-           false);
-    matmul("dispatch_places_dx", {sequences_, length_, places_, D()}, {"d_" + to, "dispatch_mask"},
-           {"d_" + input_}, true);
+    const std::string to = spread() ? "placed" : arrived();
+    matmul("dispatch_places", {sequences_, places_, length_, columns()}, {input_, "dispatch_mask"},
+           {to}, false);
+    matmul("dispatch_places_dx", {sequences_, length_, places_, columns()},
+           {"d_" + to, "dispatch_mask"}, {"d_" + input_}, true);
     if (!spread()) return;
     build_.stage("dispatch");
-    if (moe_.shared_width > 0) build_shared(build_, moe_, input_);
-    exchange("dispatch", "placed", "rows_in");
+    if (moe_.shared_width > 0) build_shared(build_, moe_, enter_block(build_, input_));
+    exchange("dispatch", "placed", arrived());
   }
 
   // The mathematics are those of the chosen experts, whatever the places.
@@ -103,11 +115,20 @@ class Places {
 
   void experts() {
     build_.stage("experts_up");
+    if (split())
+      build_.transfer("gather_rows", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
+                      build_.axes().within, build_.activation_bytes(rows_, D()), arrived(),
+                      "rows_in");
     product("experts_up", up_names(moe_block, moe_.up_projections, ""), "rows_in", "expert_up",
             moe_.up_projections, D(), moe_.width);
     build_activation(build_, moe_, "");
     build_.stage("experts_down");
-    product("experts_down", {moe_block + "wo"}, "expert_hidden", "rows_out", 1, moe_.width, D());
+    product("experts_down", {moe_block + "wo"}, "expert_hidden", partial().c_str(), 1, moe_.width,
+            D());
+    if (split())
+      build_.transfer("reduce_rows", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
+                      build_.axes().within, build_.activation_bytes(rows_, D()), partial(),
+                      "rows_out");
     if (moe_.expert_bias)
       build_.vector("experts_down_bias", {moe_block + "wo_bias"}, {}, {"rows_out"}, {},
                     {"rows_out"});
@@ -120,15 +141,21 @@ class Places {
     }
     const std::string rows = spread() ? "returned" : "rows_out";
     build_.stage("combine_places");
-    matmul("combine_places", {sequences_, length_, places_, D()}, {rows, "combine_mask"},
+    if (split()) {
+      const std::string gradient = "d_combine_mask";
+      build_.backward(
+          build_.collective("sum_mask_gradients", CollectiveKind::all_reduce, build_.axes().within,
+                            build_.activation_bytes(build_.T(), places_), {gradient}, {gradient}));
+    }
+    matmul("combine_places", {sequences_, length_, places_, columns()}, {rows, "combine_mask"},
            {"routed_out"}, false);
-    matmul("combine_places_dmask", {sequences_, length_, D(), places_}, {"d_routed_out", rows},
-           {"d_combine_mask"}, true);
-    matmul("combine_places_dx", {sequences_, places_, length_, D()},
+    matmul("combine_places_dmask", {sequences_, length_, columns(), places_},
+           {"d_routed_out", rows}, {"d_combine_mask"}, true);
+    matmul("combine_places_dx", {sequences_, places_, length_, columns()},
            {"d_routed_out", "combine_mask"}, {"d_" + rows}, true);
     if (moe_.shared_width > 0 && !spread()) {
       build_.stage("shared");
-      build_shared(build_, moe_, input_);
+      build_shared(build_, moe_, enter_block(build_, input_));
     }
   }
 

@@ -411,8 +411,8 @@ std::optional<std::string> not_split(const Plan& plan) {
   if (ways == 1) return {};
   if (plan.model.has_experts() && !axes.rows.empty())
     return "mixtures of experts with a tensor_sequence degree";
-  if (plan.model.has_experts() && !plan.config.boolean("sparse_matmul"))
-    return "the dense path of experts with a tensor degree";
+  if (plan.model.has_experts() && experts_are_gathered(plan))
+    return "the dense path of experts without capacity with a tensor degree";
   for (const LayerKind& kind : plan.model.kinds) {
     const auto* compressed =
         kind.attention ? std::get_if<CompressedAttention>(&kind.attention->form) : nullptr;

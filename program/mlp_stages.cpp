@@ -13,7 +13,10 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) 
   MoeMlp moe = std::get<MoeMlp>(mlp);
   moe.width /= build.ways();
   build_router(build, moe, stream);
-  return build_routed(build, moe, enter_block(build, stream));
+  // Places are filled from the columns that are here.
+  const bool places =
+      !build.plan().config.boolean("sparse_matmul") && !experts_are_gathered(build.plan());
+  return build_routed(build, moe, places ? stream : enter_block(build, stream));
 }
 
 Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {

@@ -52,6 +52,8 @@ const std::vector<Way>& ways() {
        ring_and({"num_moe_emb_chunks=4", "use_gmm_v2=true", "use_tokamax_gmm=true"})},
       {"batch split", {"use_batch_split_schedule=true"}},
       {"all experts on all tokens", {"sparse_matmul=false"}},
+      {"places of a capacity by columns",
+       {"sparse_matmul=false", "capacity_factor=1.25", "ici_tensor_parallelism=4"}},
       {"places of a capacity", {"sparse_matmul=false", "capacity_factor=1.25"}},
   };
   return all;
