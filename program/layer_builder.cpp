@@ -134,8 +134,7 @@ LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,
                            const std::vector<Tensor>& tensors, LocalBatch batch)
     : plan_(plan),
       batch_(std::move(batch)),
-      format_(plan.config.text("quantization") == "int8" ? NumberFormat::int8
-                                                         : NumberFormat::bfloat16) {
+      format_(number_format(plan).value_or(NumberFormat::bfloat16)) {
   layer_.layer_kind = std::move(layer_kind);
   layer_.weights = local_weights(plan, tensors, batch_.axes);
 }

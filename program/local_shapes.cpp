@@ -104,6 +104,14 @@ Weight local_weight(const Plan& plan, const Tensor& tensor, const ActivationAxes
 
 }  // namespace
 
+std::optional<NumberFormat> number_format(const Plan& plan) {
+  const std::string quantization = plan.config.text("quantization");
+  if (quantization.empty()) return NumberFormat::bfloat16;
+  if (quantization == "int8") return NumberFormat::int8;
+  if (quantization == "fp8" || quantization == "fp8_full") return NumberFormat::fp8;
+  return {};
+}
+
 bool experts_are_gathered(const Plan& plan) {
   return !plan.config.boolean("sparse_matmul") && plan.config.real("capacity_factor") <= 0;
 }

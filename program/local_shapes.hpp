@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model_specs/inventory.hpp"
 #include "plans/plan.hpp"
+#include "program/step_program.hpp"
 
 namespace meshsim {
 
@@ -71,6 +73,11 @@ struct Weight {
                          // conversion is part of the collective
   Bytes gradient_shard;  // what rests until the optimizer, padded; as large as the weight's shard
 };
+
+// What the products of the layers' own weights multiply, forward and backward, where it is lowered:
+// MaxText's rules for int8, fp8 and fp8_full name the layers' dot products and grouped products
+// (qwix, 2026).
+std::optional<NumberFormat> number_format(const Plan& plan);
 
 // All experts on all tokens (dense_matmul without capacity): every device needs every expert.
 bool experts_are_gathered(const Plan& plan);

@@ -53,9 +53,10 @@ StepProgram Lowering::run() {
     program_.assumptions.emplace_back(
         "pipeline: layers outside of it, and prediction blocks, run on its stages as on more data "
         "parallelism");
-  if (plan_.config.text("quantization") == "int8") {
-    program_.assumptions.emplace_back(
-        "int8: products of the layers' and experts' weights, forward and backward; attention, the "
+  if (number_format(plan_) != NumberFormat::bfloat16) {
+    program_.assumptions.push_back(
+        plan_.config.text("quantization") +
+        ": products of the layers' and experts' weights, forward and backward; attention, the "
         "head "
         "and what devices exchange stay as they are; scales and rounding are fused with what reads "
         "the "
@@ -480,9 +481,7 @@ std::optional<std::string> not_lowered(const Plan& plan) {
   if (plan.moe_block) return moe_block_not_lowered(plan);
   if (std::optional<std::string> policy = not_rematted(plan)) return policy;
   const ResolvedConfig& config = plan.config;
-  const std::string quantization = config.text("quantization");
-  if (!quantization.empty() && quantization != "int8")
-    return fmt::format("training in {}", quantization);
+  if (!number_format(plan)) return fmt::format("training in {}", config.text("quantization"));
   if (plan.model.has_experts() && !config.boolean("sparse_matmul")) {
     if (config.real("capacity_factor") > 0 && context_split(plan).devices() > 1)
       return "the dense path with capacity and a context degree";

@@ -7,6 +7,7 @@
 #include "cost_models/machine.hpp"
 #include "plans/plan_routing.hpp"
 #include "program/expert_loads.hpp"
+#include "program/local_shapes.hpp"
 #include "sim/closed_form.hpp"
 #include "sim/event_engine.hpp"
 
@@ -108,6 +109,14 @@ void add_assumptions(Evaluation& result) {
   }
   for (std::string& text : described(plan, result.step->program))
     result.assumptions.push_back(std::move(text));
+  const Chip& chip = chip_of(plan);
+  const bool converted = !chip.peak_fp8 || chip.peak_fp8->value == chip.peak_bf16.value;
+  if (number_format(plan) == NumberFormat::fp8 && converted)
+    result.assumptions.push_back(
+        fmt::format("fp8 on {}: its MXU has no fp8; operands are converted to bf16 on their way "
+                    "into it, at the "
+                    "rate of bf16",
+                    chip.name));
   const std::vector<std::string>& lowering = result.step->program.assumptions;
   result.assumptions.insert(result.assumptions.end(), lowering.begin(), lowering.end());
 }

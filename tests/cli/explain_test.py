@@ -73,6 +73,6 @@ class Explain(CommandLine):
         self.assertTrue(any(change["changes_training"] for change in changes))
 
     def test_a_step_that_is_not_modelled_cannot_be_explained(self):
-        done = self.run_words(["explain", *FLASH, "quantization=fp8"])
+        done = self.run_words(["explain", *FLASH, "quantization=int4"])
         self.assertEqual((done.code, done.out), (INVALID, ""))
-        self.assertIn("training in fp8", done.err)
+        self.assertIn("training in int4", done.err)
