@@ -115,6 +115,25 @@ std::vector<std::int64_t> degrees_of(const ResolvedConfig& config,
   return values;
 }
 
+// Strategies that share out heads are told how many devices do: what is left will not do.
+void demand_degrees(const ResolvedConfig& config, const std::vector<std::string>& keys,
+                    const std::vector<std::int64_t>& values) {
+  const std::string strategy = config.text("context_parallel_strategy");
+  if (strategy != "ulysses" && strategy != "usp") return;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const bool context = keys[i].find("_context_parallelism") != std::string::npos ||
+                         keys[i].find("_context_usp_ulysses_parallelism") != std::string::npos;
+    if (!context || values[i] != -1) continue;
+    throw config.refusal(
+        keys[i],
+        fmt::format("is -1, but context_parallel_strategy={} needs explicit degrees "
+                    "[context-strategy]",
+                    strategy),
+        fmt::format("the degree as a number, as {}=4, or context_parallel_strategy=all_gather",
+                    keys[i]));
+  }
+}
+
 }  // namespace
 
 std::string degree_key(std::string_view network, std::string_view axis) {
@@ -182,6 +201,8 @@ LogicalMesh resolve_mesh(const ResolvedConfig& config, std::int64_t slices,
       }
     }
   }
+  demand_degrees(config, ici_keys, ici);
+  demand_degrees(config, dcn_keys, dcn);
   fill(config, {"dcn", slices, fmt::format("the {} slices", slices)}, dcn_keys, dcn);
   fill(config,
        {"ici", devices_per_slice, fmt::format("the {} devices of a slice", devices_per_slice)},
