@@ -115,6 +115,8 @@ ROWS = [
      ["shard_mode=auto"]),
     ("uneven-parameter", [*LLAMA, "ici_tensor_parallelism=16"], "does not divide",
      ["ici_tensor_parallelism=4"]),
+    (None, [*LLAMA, "ici_fsdp_parallelism=1", "ici_data_parallelism=32"], "sharding_tolerance",
+     ["ici_fsdp_parallelism=32", "ici_data_parallelism=1"]),
     # The one head of keys that all of V4's heads share.
     ("uneven-parameter", [*V4, "ici_tensor_parallelism=2", "allow_split_physical_axes=true",
                           "ici_fsdp_parallelism=16"], "self_attention/wkv/kernel",

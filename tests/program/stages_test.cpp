@@ -232,6 +232,18 @@ TEST_CASE("MoE layers are pipelined, dense layers run before them on all devices
   CHECK(gradients(all, "full/dense") == gradients(some, "full/dense"));
 }
 
+TEST_CASE("unbalanced routing reaches the layers of a pipeline, not those outside",
+          "[program][pipeline]") {
+  for (const bool all : {true, false}) {
+    Plan plan = piped_moe(all ? Words{} : Words{"pipeline_parallel_layers=20"});
+    plan.routing.law.kind = RoutingLaw::Kind::lognormal;
+    plan.routing.law.sigma = 0.5;
+    const std::optional<std::string> missing = not_lowered(plan);
+    CHECK(missing.has_value() == !all);
+    if (missing) CHECK(*missing == "unbalanced routing of layers outside of a pipeline");
+  }
+}
+
 TEST_CASE("the rest of a partly pipelined decoder runs after the pipeline", "[program][pipeline]") {
   const Plan plan = piped({"pipeline_parallel_layers=16"});
   const StepProgram program = lower(plan, Prefetch::layer);

@@ -114,6 +114,44 @@ TEST_CASE("an evaluator gives what a walk from nothing gives", "[sim][evaluator]
   }
 }
 
+TEST_CASE("an evaluator meets pipelines, tensor degrees and kernels on two FSDP axes",
+          "[sim][evaluator]") {
+  for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
+    std::mt19937 random(20261121);
+    const auto pick = [&](std::initializer_list<const char*> choices) {
+      return std::string(choices.begin()[random() % choices.size()]);
+    };
+    Evaluator evaluator(fidelity);
+    int timed = 0;
+    for (int i = 0; i < (fidelity == Fidelity::event ? 40 : 200); ++i) {
+      Words words = job(
+          pick({"deepseek2-16b", "deepseek2-16b", "llama3.1-8b", "deepseek4-284b"}), "v5p-32",
+          {"ici_fsdp_parallelism=-1",
+           "ici_pipeline_parallelism=" + pick({"1", "2", "2"}),
+           "pipeline_parallel_layers=" + pick({"-1", "-1", "20", "16"}),
+           "num_layers_per_pipeline_stage=" + pick({"1", "1", "2"}),
+           "num_pipeline_microbatches=" + pick({"-1", "4"}),
+           "pipeline_fsdp_ag_once=" + pick({"false", "false", "true"}),
+           "pipeline_fsdp_ag_per_repeat=" + pick({"false", "false", "true"}),
+           "ici_expert_parallelism=" + pick({"1", "2"}),
+           "ici_tensor_parallelism=" + pick({"1", "1", "2"}),
+           "ici_fsdp_transpose_parallelism=" + pick({"1", "2"}),
+           "use_2d_fsdp_sharding=" + pick({"false", "true"}),
+           "quantization=" + pick({"", "int8", "fp8_full"}),
+           "sparse_matmul=" + pick({"true", "true", "false"}),
+           "capacity_factor=1.25",
+           "per_device_batch_size=" + pick({"2", "4"}),
+           "remat_policy=" + pick({"full", "none"}),
+           "mtp_num_layers=" + pick({"0", "1"}),
+           "scan_layers=" + pick({"true", "true", "false"}),
+           "logical_axis_rules=[[kv_heads, " + pick({"null", "[tensor, tensor_sequence]"}) + "]]",
+           "allow_split_physical_axes=true"});
+      timed += check_plan(evaluator, fidelity, words) ? 1 : 0;
+    }
+    CHECK(timed > 8);
+  }
+}
+
 TEST_CASE("an evaluator meets the batch-split schedule between others", "[sim][evaluator]") {
   for (const Fidelity fidelity : {Fidelity::closed_form, Fidelity::event}) {
     std::mt19937 random(20261121);
