@@ -85,6 +85,17 @@ std::map<std::vector<std::string>, Collective> gathered_weights(const Plan& plan
   return all;
 }
 
+// What of a layer rests on a device: of its weights, and as much of their gradients.
+Bytes resting_shards(const Plan& plan, int kind) {
+  const LayerKind& of = plan.model.kinds[static_cast<std::size_t>(kind)];
+  Bytes shards;
+  for (const Weight& weight :
+       local_weights(plan, plan_layer_tensors(plan, of), layer_batch(plan).axes)) {
+    if (weight.trainable) shards += weight.gradient_shard;
+  }
+  return shards;
+}
+
 }  // namespace
 
 Bytes Lowering::whole_weights(const Run& run) const {
@@ -103,6 +114,9 @@ void Lowering::gather_ahead(std::vector<ProgramNode>& nodes, Pass pass) {
   ahead_ = emit_.buffer("weights gathered ahead", "gathered_weights", whole_weights(run) * sets);
   std::vector<ProgramNode> set;
   for (std::size_t j = 0; j < run.block.size(); ++j) {
+    if (plan_.training.parameters_on_host)
+      set.push_back(emit_.host_copy("fetch_weights", run.block[j]->layer_kind, pass,
+                                    resting_shards(plan_, run.kinds[j]), ahead_, false));
     for (auto& [axes, work] : gathered_weights(plan_, run.kinds[j])) {
       Leaf leaf;
       leaf.name = "gather_weights";
@@ -120,16 +134,11 @@ void Lowering::scatter_behind(std::size_t r, std::vector<ProgramNode>& nodes) {
   if (weights_ahead(plan_) == 0) return;
   const Run& run = runs_[r];
   for (std::size_t j = 0; j < run.block.size(); ++j) {
-    const LayerKind& kind = plan_.model.kinds[static_cast<std::size_t>(run.kinds[j])];
-    Bytes shards;
-    for (const Weight& weight :
-         local_weights(plan_, plan_layer_tensors(plan_, kind), layer_batch(plan_).axes)) {
-      if (weight.trainable) shards += weight.gradient_shard;
-    }
     BufferId& store = stored_[r].gradients[j];
     const BufferId whole = store;
     const std::string& name = run.block[j]->layer_kind;
-    store = emit_.buffer(name + " gradients", "gradients", shards * run.weight_sets);
+    store = emit_.buffer(name + " gradients", "gradients",
+                         resting_shards(plan_, run.kinds[j]) * run.weight_sets);
     std::vector<ProgramNode> set;
     for (auto& [axes, work] : gathered_weights(plan_, run.kinds[j])) {
       Leaf leaf;

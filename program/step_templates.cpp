@@ -112,6 +112,7 @@ LayerTemplate slot_template(const Plan& plan, int slot, const LocalBatch& batch)
     weight.gather_axes.clear();
     weight.gather_group = weight.second_stage = 1;
     weight.gradient_shard = weight.local_gradient;
+    weight.on_host = false;
   }
   return layer;
 }

@@ -330,6 +330,13 @@ TEST_CASE("a pipeline that gathers its weights ahead does so once, or once a rep
             Approx(static_cast<double>((once ? 8 : 2) * layer)).epsilon(0.001));
       CHECK(program.model_flops * ahead.devices() == whole_step(ahead));
       CHECK(memory_peak(program).temp > memory_peak(each).temp);
+      // Weights on the host are fetched for each of these gathers.
+      const StepProgram hosted =
+          lower(piped({once ? "pipeline_fsdp_ag_once=true" : "pipeline_fsdp_ag_per_repeat=true",
+                       "parameter_memory_host_offload=true"}),
+                prefetch);
+      CHECK(runs(hosted, "fetch_weights", Pass::forward) == 8);
+      CHECK(runs(hosted, "fetch_weights", Pass::backward) == (once ? 0 : 8));
     }
   }
 }
