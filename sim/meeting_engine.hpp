@@ -80,6 +80,7 @@ class MeetingEngine {
   const ActivityGraph* graph_ = nullptr;
   std::span<const Leaf> leaves_;
   std::size_t activities_ = 0;
+  std::vector<const Leaf*> own_;  // those that cost every device something else
   std::vector<Members> members_;
   std::size_t kinds_ = 0;                 // of meetings: the first so many of `members_`
   std::vector<std::size_t> kind_;         // per leaf that meets
