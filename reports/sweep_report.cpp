@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <utility>
 
 #include "inputs/nearest.hpp"
 #include "reports/csv.hpp"
@@ -207,7 +208,9 @@ Json head_json(const SweepHead& head) {
 void append_rows(std::string& text, const char* title, const std::vector<SweepRow>& rows) {
   if (rows.empty()) return;
   const bool upkeep = rows.front().upkeep.has_value();
-  const bool priced = upkeep && rows.front().upkeep->cost_per_trillion_tokens.has_value();
+  const bool priced = std::any_of(rows.begin(), rows.end(), [](const SweepRow& row) {
+    return row.upkeep && row.upkeep->cost_per_trillion_tokens;
+  });
   text += fmt::format("\n{}\n{:>6}{:>11}{:>12}{:>9}{:>12}", title, "chips", "step", "tok/s/dev",
                       "MFU", "peak");
   if (upkeep) text += fmt::format("{:>9}{:>12}", "goodput", "ckpt every");
@@ -222,7 +225,9 @@ void append_rows(std::string& text, const char* title, const std::vector<SweepRo
     if (upkeep)
       text += fmt::format("{:>9}{:>12}", fmt::format("{:.2f} %", 100 * row.upkeep->goodput),
                           fmt::format("{:.0f} s", row.upkeep->checkpoint_interval));
-    if (priced) text += fmt::format("{:>15.0f}", *row.upkeep->cost_per_trillion_tokens);
+    const bool has_cost = row.upkeep && row.upkeep->cost_per_trillion_tokens;
+    if (priced && has_cost) text += fmt::format("{:>15.0f}", *row.upkeep->cost_per_trillion_tokens);
+    if (priced && !has_cost) text += fmt::format("{:>15}", "-");
     text += fmt::format("  {}\n", printable(row.change));
   }
 }
@@ -262,6 +267,13 @@ std::string listed(const SweepRow& row) {
   return text + "\n";
 }
 
+const SweepRow& best_of(const std::vector<SweepRow>& rows) {
+  return *std::min_element(rows.begin(), rows.end(), [](const SweepRow& a, const SweepRow& b) {
+    return std::pair(-a.tokens_per_chip_hour, a.index) <
+           std::pair(-b.tokens_per_chip_hour, b.index);
+  });
+}
+
 std::string table(const SweepHead& head, const SweepSummary& summary) {
   std::string text = fmt::format("{}{}: {} plans ({})\n", head.list_plans ? "\n" : "",
                                  printable(head.source), summary.plans, head.fidelity);
@@ -290,10 +302,12 @@ std::string table(const SweepHead& head, const SweepSummary& summary) {
     }
   }
   text += refined_table(summary);
-  if (summary.top.empty()) return text + "\nNO PLAN FITS\n";
+  if (summary.plans == 0) return text + "\nNO PLAN MEETS THE CONDITIONS\n";
+  if (summary.best_by_chips.empty()) return text + "\nNO PLAN FITS\n";
   if (!summary.fastest) {
     return text + fmt::format("\nNO PLAN FITS WITH p >= {}; the best that should fit:\n  {}\n",
-                              summary.probability, printable(summary.top.front().command));
+                              summary.probability,
+                              printable(best_of(summary.best_by_chips).command));
   }
   text += fmt::format("\nfastest plan that fits with p >= {}:\n  {}\n", summary.probability,
                       printable(summary.fastest->command));

@@ -240,7 +240,7 @@ bool Enumeration::holds(std::size_t chosen) const {
                      });
 }
 
-std::optional<std::int64_t> Enumeration::count(const std::function<bool()>& stop) {
+std::optional<std::int64_t> Enumeration::count() {
   std::size_t walked = axes_.size();
   const std::size_t of_machine = last_machine_axis_ == no_axis ? 0 : last_machine_axis_ + 1;
   while (walked > of_machine && conditions_[walked].empty()) --walked;
@@ -248,11 +248,8 @@ std::optional<std::int64_t> Enumeration::count(const std::function<bool()>& stop
   for (std::size_t axis = walked; axis < axes_.size(); ++axis)
     each = checked_multiply(each, static_cast<std::int64_t>(axes_[axis].entries.size()), "plans");
   std::int64_t choices = 0;
-  constexpr std::int64_t now_and_then = 1024;
-  while (advance(walked)) {
-    if (++choices % now_and_then == 0 && stop()) return {};
-    if (walked == 0) break;
-  }
+  while (advance(walked)) ++choices;
+  if (stopped_) return {};
   return checked_multiply(choices, each, "plans");
 }
 
@@ -272,7 +269,13 @@ bool Enumeration::advance(std::size_t axes) {
     axis = axes - 1;
     entry = choice_[axis] + 1;
   }
+  constexpr std::uint64_t now_and_then = 4096;
   while (true) {
+    if (++steps_ % now_and_then == 0 && stop_ && stop_()) {
+      stopped_ = true;
+      choice_.clear();
+      return false;
+    }
     if (entry < axes_[axis].entries.size()) {
       choose(axis, entry);
       if (!holds(axis + 1)) {

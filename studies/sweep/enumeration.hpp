@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "studies/sweep/space.hpp"
@@ -40,10 +41,13 @@ class Enumeration {
   // cannot be computed.
   bool next() { return advance(axes_.size()); }
 
-  // How many choices there are, of an enumeration that has not begun; nothing if `stop` says so on
-  // the way. Axes behind the last one that a condition reads are not walked: their entries are
-  // multiplied.
-  std::optional<std::int64_t> count(const std::function<bool()>& stop);
+  // Asked now and then on the way to a choice, which may be long: conditions may leave little of a
+  // space. If it says so, there is no next one.
+  void stop_when(std::function<bool()> stop) { stop_ = std::move(stop); }
+
+  // How many choices there are, of an enumeration that has not begun; nothing if it was stopped.
+  // Axes behind the last one that a condition reads are not walked: their entries are multiplied.
+  std::optional<std::int64_t> count();
 
   const ResolvedConfig& base_config() const { return configs_.at(""); }
   const Choice& choice() const { return choice_; }  // that next() found, and its machine
@@ -95,6 +99,9 @@ class Enumeration {
   ChosenMachine machine_;
   Choice choice_;
   bool started_ = false;
+  std::function<bool()> stop_;
+  std::uint64_t steps_ = 0;
+  bool stopped_ = false;
 };
 
 }  // namespace meshsim

@@ -49,6 +49,11 @@ Judgement judged(PlanJudge& judge, const Change& change) {
   }
 }
 
+// Of which progress wants the best plan, whatever is listed in the end.
+Summary new_summary(const SweepOptions& options) {
+  return {std::max({options.top, options.refine, std::size_t{1}}), options.probability};
+}
+
 // Brings what one thread has judged to the store, of this rank or of the first: together, but soon.
 class Keeper {
  public:
@@ -82,11 +87,13 @@ class Sweep {
         options_(options),
         hooks_(hooks),
         plans_(space),
-        summary_(std::max(options.top, options.refine), options.probability),
+        summary_(new_summary(options)),
         judges_([this] {
           return hooks_.judge ? hooks_.judge() : make_judge(space_, options_.fidelity);
         }),
-        commands_([this] { return ChangedCommands(space_.base, "simulate"); }) {}
+        commands_([this] { return ChangedCommands(space_.base, "simulate"); }) {
+    plans_.stop_when([this] { return stopped(); });
+  }
   ~Sweep() {
     // Whatever happened: the thread that reads what other ranks say knows this sweep.
     if (hooks_.ranks != nullptr) hooks_.ranks->stop_listening();
@@ -102,7 +109,7 @@ class Sweep {
   // Judges plans for the first rank.
   SweepResult help() {
     if (options_.list_plans) {
-      const std::optional<std::int64_t> total = Enumeration(space_).count(hooks_.stop);
+      const std::optional<std::int64_t> total = count_plans();
       head_.list_plans = total && *total <= longest_list;
     }
     run_pipeline([this] { return filled(hooks_.ranks->take([this] { return stopped(); })); },
@@ -113,7 +120,7 @@ class Sweep {
   }
 
   SweepResult lead() {
-    const std::optional<std::int64_t> total = Enumeration(space_).count(hooks_.stop);
+    const std::optional<std::int64_t> total = count_plans();
     if (!total) return {summary_.result(), true, 0};
     total_ = *total;
     head_ = {space_.source, std::string(name(options_.fidelity)),
@@ -132,6 +139,12 @@ class Sweep {
     if (!result.interrupted) refine_best(result);
     if (!result.interrupted) hooks_.write(sweep_tail(options_.form, head_, result.summary));
     return result;
+  }
+
+  std::optional<std::int64_t> count_plans() {
+    Enumeration plans(space_);
+    plans.stop_when([this] { return stopped(); });
+    return plans.count();
   }
 
   void make_dealer() {
@@ -210,9 +223,11 @@ class Sweep {
     if (!range) return nullptr;
     auto block = std::make_shared<Block>();
     block->judged.range = *range;
-    for (; taken_ < range->first; ++taken_) plans_.next();
+    for (; taken_ < range->first; ++taken_) {
+      if (!plans_.next()) return nullptr;  // stopped
+    }
     for (std::int64_t i = 0; i < range->plans; ++i, ++taken_) {
-      plans_.next();
+      if (!plans_.next()) return nullptr;
       block->choices.push_back(plans_.choice());
       block->machines.push_back(plans_.machine());
       block->known.push_back(known(taken_));
@@ -234,7 +249,7 @@ class Sweep {
     std::unique_ptr<PlanJudge>& judge = judges_.local();
     ChangedCommands& commands = commands_.local();
     Keeper keeper(hooks_.store, helps() && hooks_.ranks->has_store() ? hooks_.ranks : nullptr);
-    Summary summary(std::max(options_.top, options_.refine), options_.probability);
+    Summary summary = new_summary(options_);
     JudgedBlock& out = block.judged;
     bool all_judged = true;
     Change change;
@@ -286,7 +301,8 @@ class Sweep {
       paid += static_cast<double>(options_.reliability->spare_slices * chips_per_slice) / chips;
     }
     row.tokens_per_chip_hour *= upkeep.goodput / paid;
-    if (options_.price_per_chip_hour)
+    // Without progress no price buys tokens.
+    if (options_.price_per_chip_hour && row.tokens_per_chip_hour > 0)
       upkeep.cost_per_trillion_tokens =
           *options_.price_per_chip_hour * trillion / row.tokens_per_chip_hour;
     row.upkeep = upkeep;

@@ -118,6 +118,40 @@ class Sweep(CommandLine):
             self.assertEqual((one.code, four.code), (DONE, DONE))
             self.assertEqual(one.out, four.out)
 
+    def test_nothing_to_choose_from(self):
+        # None of the best is listed, and yet there are some.
+        shown = self.sweep("--top", "0")
+        self.assertIn("fastest plan that fits", shown.out)
+        self.assertNotIn("NO PLAN", shown.out)
+        self.assertIn("the best that should fit",
+                      self.sweep("--top", "0", "--fit-probability", "1").out)
+        none = self.sweep(space=SPACE.replace("where:", "where:\n  - 1 == 2"))
+        self.assertEqual(none.code, DONE, none.err)
+        self.assertIn("NO PLAN MEETS THE CONDITIONS", none.out)
+        # One failure a second and chip: a job that never ends has no price.
+        stuck = self.sweep("-o", "json", "--mtbf-per-chip", "1s", "--checkpoint-time", "30s",
+                           "--price-per-chip-hour", "2").json()
+        for row in stuck["front"]:
+            self.assertEqual((row["goodput_ratio"], row["tokens_per_chip_hour"]), (0, 0))
+            self.assertNotIn("cost_per_trillion_tokens", row)
+
+    def test_a_huge_space_is_stopped_at_once(self):
+        numbers = ", ".join(map(str, range(1, 1001)))
+        axes = "".join(f"  {key}: [{numbers}]\n" for key in ("steps", "log_period", "eval_steps"))
+        space = LONG[:LONG.index("axes:")] + "axes:\n" + axes
+        # Counted at once; or not for long, since little of it meets the condition.
+        for where in ("", "where: steps * log_period * eval_steps > 999000000\n"):
+            sweep = subprocess.Popen(
+                [command_line.PROGRAM, "sweep", self.file("huge.yml", space + where), "-o", "csv",
+                 "--out", str(self.folder / "huge.csv")],
+                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            time.sleep(1)
+            asked = time.monotonic()
+            sweep.send_signal(signal.SIGINT)
+            _, messages = sweep.communicate(timeout=60)
+            self.assertEqual(sweep.returncode, INTERRUPTED, messages)
+            self.assertLess(time.monotonic() - asked, 1)
+
     def test_bad_words_and_files(self):
         self.assertEqual(self.sweep("--threads", "-1").code, USAGE)
         self.assertEqual(self.sweep("--threads", "many").code, USAGE)

@@ -91,9 +91,9 @@ TEST_CASE("skipping early finds what the whole product holds", "[studies][enumer
 }
 
 TEST_CASE("plans are counted without walking what no condition reads", "[studies][enumeration]") {
-  const auto never = [] { return false; };
   const auto count = [&](const std::string& text) {
-    return Enumeration(llama_space(text)).count(never);
+    const SweepSpace space = llama_space(text);
+    return Enumeration(space).count();
   };
   const std::string axes =
       "axes: {compile_topology: [v5p-16, v5p-32], ici_fsdp_parallelism: {powers_of_two: [1, 16]}, "
@@ -118,7 +118,15 @@ TEST_CASE("plans are counted without walking what no condition reads", "[studies
   // Where it has to walk, it can be stopped.
   int asked = 0;
   const SweepSpace walked = llama_space(huge + "where: steps * log_period * max_target_length > 1");
-  CHECK(!Enumeration(walked).count([&] { return ++asked == 3; }));
+  Enumeration plans(walked);
+  plans.stop_when([&] { return ++asked == 3; });
+  CHECK(!plans.count());
+  // Also where it finds nothing for long.
+  const SweepSpace few =
+      llama_space(huge + "where: steps * log_period * max_target_length == 1000 * 1000 * 1000");
+  Enumeration none(few);
+  none.stop_when([&] { return ++asked > 5; });
+  CHECK(!none.next());
 }
 
 TEST_CASE("faults of a space are found together, with their places", "[studies][space]") {

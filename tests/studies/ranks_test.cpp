@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
+#include <thread>
 
 #include "ranks/in_process_ranks.hpp"
 #include "studies/sweep/sweep.hpp"
@@ -129,18 +131,40 @@ TEST_CASE("what a store knows no rank judges again", "[studies][ranks]") {
   CHECK(again.judged == std::vector<int>{0, 0, 0});
 }
 
+namespace {
+
+// Waits for the failure of another rank before it judges anything.
+class Waiting : public MadeUp {
+ public:
+  Waiting(std::atomic<int>& judged, const std::atomic<bool>& failed)
+      : MadeUp(judged), failed_(failed) {}
+
+  Judgement judge(const Change& change) override {
+    while (!failed_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return MadeUp::judge(change);
+  }
+
+ private:
+  const std::atomic<bool>& failed_;
+};
+
+}  // namespace
+
 TEST_CASE("a rank that fails ends the others", "[studies][ranks]") {
   const SweepSpace space = llama_space(thousand);
+  std::atomic<bool> failed = false;
+  std::atomic<int> judged = 0;
   CHECK_THROWS_WITH(run_in_process(2,
                                    [&](Ranks& world) {
                                      SweepRanks shared(world);
                                      SweepHooks hooks;
                                      hooks.ranks = &shared;
                                      hooks.write = [](std::string_view) {};
-                                     std::atomic<int> judged = 0;
                                      hooks.judge = [&]() -> std::unique_ptr<PlanJudge> {
-                                       if (world.rank() == 1) throw std::runtime_error("no memory");
-                                       return std::make_unique<MadeUp>(judged);
+                                       if (world.rank() == 0)
+                                         return std::make_unique<Waiting>(judged, failed);
+                                       failed = true;
+                                       throw std::runtime_error("no memory");
                                      };
                                      run_sweep(space, {}, hooks);
                                    }),
