@@ -81,8 +81,8 @@ struct Validation {
   std::optional<Coverage> step_time_inside, total_inside;
   std::optional<Coverage> step_time_cross_validated, peak_cross_validated;
   std::vector<AblationOrder> ablations;
-  // Rows with a measured outcome; those predicted right; those predicted wrong, but within the margin
-  // in which meshsim calls a verdict inconclusive.
+  // Rows with a measured outcome; those predicted right; those predicted wrong, but within the
+  // margin in which meshsim calls a verdict inconclusive.
   std::int64_t oom_rows = 0, oom_right = 0, oom_inconclusive = 0;
   std::vector<std::string> not_modelled;
 };
