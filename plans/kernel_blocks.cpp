@@ -3,11 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "plans/plan.hpp"
 
 namespace meshsim {
 namespace {
+
+// Spelt out: every plan of a sweep is looked at.
+struct TileKeys {
+  std::string_view m, k, n;
+};
+constexpr std::array tile_keys{
+    TileKeys{"wi_tile_fwd_batch_seq", "wi_tile_fwd_embed_dim", "wi_tile_fwd_mlp_dim"},
+    TileKeys{"wi_tile_dlhs_batch_seq", "wi_tile_dlhs_embed_dim", "wi_tile_dlhs_mlp_dim"},
+    TileKeys{"wi_tile_drhs_batch_seq", "wi_tile_drhs_embed_dim", "wi_tile_drhs_mlp_dim"},
+    TileKeys{"wo_tile_fwd_batch_seq", "wo_tile_fwd_embed_dim", "wo_tile_fwd_mlp_dim"},
+    TileKeys{"wo_tile_dlhs_batch_seq", "wo_tile_dlhs_embed_dim", "wo_tile_dlhs_mlp_dim"},
+    TileKeys{"wo_tile_drhs_batch_seq", "wo_tile_drhs_embed_dim", "wo_tile_drhs_mlp_dim"}};
 
 std::int64_t widest_expert(const ModelSpec& model) {
   std::int64_t width = 0;
@@ -20,18 +34,13 @@ std::int64_t widest_expert(const ModelSpec& model) {
 std::optional<KernelBlocks> of_grouped_products(const Plan& plan, double vmem) {
   const std::int64_t width = widest_expert(plan.model);
   if (width == 0 || !plan.config.boolean("sparse_matmul")) return {};
-  for (const char* kernel : {"wi_tile_fwd", "wi_tile_dlhs", "wi_tile_drhs", "wo_tile_fwd",
-                             "wo_tile_dlhs", "wo_tile_drhs"}) {
-    const auto tile = [&](const char* dimension) {
-      return plan.config.integer(std::string(kernel) + dimension);
-    };
-    const auto m = static_cast<double>(tile("_batch_seq"));
-    const auto k = static_cast<double>(std::min(tile("_embed_dim"), plan.model.emb_dim));
-    const auto n = static_cast<double>(std::min(tile("_mlp_dim"), width));
+  for (const TileKeys& keys : tile_keys) {
+    const auto m = static_cast<double>(plan.config.integer(keys.m));
+    const auto k = static_cast<double>(std::min(plan.config.integer(keys.k), plan.model.emb_dim));
+    const auto n = static_cast<double>(std::min(plan.config.integer(keys.n), width));
     const double needed = 4 * (m * k + k * n + m * n);
     if (needed > vmem)
-      return KernelBlocks{std::string(kernel) + "_batch_seq", fmt::format("{}, {} and {}", m, k, n),
-                          needed, vmem};
+      return KernelBlocks{std::string(keys.m), fmt::format("{}, {} and {}", m, k, n), needed, vmem};
   }
   return {};
 }
