@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <tuple>
 
-#include "program/lifetimes.hpp"
 #include "units/checked.hpp"
 #include "units/interned.hpp"
 
@@ -12,75 +11,43 @@ namespace meshsim {
 
 namespace {
 
-// How often each number is live at a leaf.
+// How often the numbers of each class are live at a leaf.
 struct LiveNumbers {
   int leaf = 0;
   double bytes = 0;
-  std::vector<std::int32_t> times;  // of the numbers that are not 0
-  std::vector<std::uint64_t> live;  // their bits: which of them are live at all
+  std::vector<std::int32_t> times;
+  std::vector<std::uint64_t> live;  // a bit for each class: which of them are live at all
 };
+
+// Whether every one of `a` is at least that of `b`. Many are compared at once.
+bool at_least(const std::vector<std::int32_t>& a, const std::vector<std::int32_t>& b) {
+  constexpr std::size_t stretch = 16;
+  std::size_t i = 0;
+  for (; i + stretch <= a.size(); i += stretch) {
+    int less = 0;
+    for (std::size_t j = i; j < i + stretch; ++j) less |= static_cast<int>(a[j] < b[j]);
+    if (less != 0) return false;
+  }
+  for (; i < a.size(); ++i) {
+    if (a[i] < b[i]) return false;
+  }
+  return true;
+}
 
 // No plan of the layout has its (first) peak at `b`, but at `a` or elsewhere.
 bool dominates(const LiveNumbers& a, const LiveNumbers& b) {
-  // Mostly something is live at `b` that is not at `a`: many numbers are compared at once.
+  // Mostly something is live at `b` that is not at `a`.
   for (std::size_t word = 0; word < a.live.size(); ++word) {
     if ((b.live[word] & ~a.live[word]) != 0) return false;
   }
-  bool more = a.leaf < b.leaf;
-  for (std::size_t n = 0; n < a.times.size(); ++n) {
-    if (a.times[n] < b.times[n]) return false;
-    more = more || a.times[n] > b.times[n];
-  }
-  return more;
-}
-
-// What becomes live, or dies, at one leaf.
-struct LiveChange {
-  int leaf = 0;
-  NumberId number = 0;
-  std::int64_t times = 0;
-};
-
-// Ascending by leaf and number, each pair once, and none that adds up to nothing.
-std::vector<LiveChange> changes_of(const StepProgram& program, const Lifetimes& lifetimes) {
-  std::vector<LiveChange> all;
-  for (std::size_t id = 0; id < program.buffers.size(); ++id) {
-    const LifeRange& range = lifetimes.ranges()[id];
-    if (!range.used()) continue;
-    for (const AmountTerm& term : program.buffers[id].terms) {
-      all.push_back({range.first, term.number, term.times});
-      all.push_back({range.last + 1, term.number, -term.times});
-    }
-  }
-  std::sort(all.begin(), all.end(), [](const LiveChange& a, const LiveChange& b) {
-    return std::tie(a.leaf, a.number) < std::tie(b.leaf, b.number);
-  });
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < all.size();) {
-    LiveChange sum = all[i++];
-    for (; i < all.size() && all[i].leaf == sum.leaf && all[i].number == sum.number; ++i)
-      sum.times += all[i].times;
-    if (sum.times != 0) all[kept++] = sum;
-  }
-  all.resize(kept);
-  return all;
+  return at_least(a.times, b.times) && (a.leaf < b.leaf || a.times != b.times);
 }
 
 class Candidates {
  public:
-  // The peak depends on numbers that are not 0 alone.
-  Candidates(const std::vector<LiveChange>& changes, std::size_t leaves,
-             std::span<const std::int64_t> numbers)
-      : leaves_(leaves), place_(numbers.size(), no_number) {
-    for (std::size_t n = 0; n < numbers.size(); ++n) {
-      if (numbers[n] == 0) continue;
-      place_[n] = static_cast<NumberId>(sizes_.size());
-      sizes_.push_back(static_cast<double>(numbers[n]));
-    }
-    for (const LiveChange& change : changes) {
-      if (place_[static_cast<std::size_t>(change.number)] != no_number) changes_.push_back(change);
-    }
-  }
+  // `leaves`: of the program. `sizes`: by class, in bytes.
+  Candidates(const std::vector<LiveChange>& changes, std::size_t leaves, std::vector<double> sizes)
+      : changes_(changes), leaves_(leaves), sizes_(std::move(sizes)) {}
 
   // The leaves that no other dominates, in program order.
   std::vector<int> leaves() const {
@@ -113,7 +80,7 @@ class Candidates {
     for (std::size_t i = 0; i < leaves_; ++i) {
       now.leaf = static_cast<int>(i);
       for (; change != changes_.end() && change->leaf == now.leaf; ++change) {
-        const auto at = static_cast<std::size_t>(place_[static_cast<std::size_t>(change->number)]);
+        const auto at = std::size_t{change->of};
         now.times[at] += static_cast<std::int32_t>(change->times);
         const std::uint64_t bit = std::uint64_t{1} << (at % word_bits);
         std::uint64_t& word = now.live[at / word_bits];
@@ -129,9 +96,8 @@ class Candidates {
 
   static constexpr std::size_t word_bits = 64;
 
+  const std::vector<LiveChange>& changes_;
   std::size_t leaves_;
-  std::vector<LiveChange> changes_;
-  std::vector<NumberId> place_;  // of each number that is not 0
   std::vector<double> sizes_;
 };
 
@@ -157,51 +123,80 @@ class Sum {
 
 }  // namespace
 
+MemoryPlan::Place MemoryPlan::place_of(NumberId number, std::span<const NumberId> first) {
+  const auto slot = std::upper_bound(first.begin(), first.end(), number) - first.begin() - 1;
+  return {static_cast<std::uint32_t>(slot),
+          static_cast<std::uint32_t>(number - first[static_cast<std::size_t>(slot)])};
+}
+
 MemoryPlan::MemoryPlan(const StepProgram& program, std::span<const std::int64_t> numbers,
                        std::span<const NumberId> first) {
   const Lifetimes lifetimes(program);
-  const auto place = [&](NumberId number, std::int64_t times) {
-    const auto slot = std::upper_bound(first.begin(), first.end(), number) - first.begin() - 1;
-    return Term{static_cast<std::uint32_t>(slot),
-                static_cast<std::uint32_t>(number - first[static_cast<std::size_t>(slot)]), times};
-  };
-  const std::vector<LiveChange> changes = changes_of(program, lifetimes);
-  std::vector<std::int64_t> sums(numbers.size(), 0);  // of the changes since the last candidate
-  std::vector<NumberId> changed;
-  auto change = changes.begin();
-  for (const int leaf : Candidates(changes, lifetimes.leaves().size(), numbers).leaves()) {
-    for (; change != changes.end() && change->leaf <= leaf; ++change) {
-      std::int64_t& sum = sums[static_cast<std::size_t>(change->number)];
-      if (sum == 0) changed.push_back(change->number);
-      sum += change->times;
+  find_candidates(live_classes(program, lifetimes, numbers), lifetimes, numbers, first);
+  find_lives(program, lifetimes, first);
+}
+
+void MemoryPlan::find_candidates(const LiveClasses& classes, const Lifetimes& lifetimes,
+                                 std::span<const std::int64_t> numbers,
+                                 std::span<const NumberId> first) {
+  std::vector<double> sizes(classes.members.size(), 0);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    for (const NumberId number : classes.members[i])
+      sizes[i] += static_cast<double>(numbers[static_cast<std::size_t>(number)]);
+  }
+  // Of a class: how often it became live since the candidate before; its index among those that
+  // live at any candidate.
+  std::vector<std::int64_t> sums(sizes.size(), 0);
+  constexpr std::uint32_t none = UINT32_MAX;
+  std::vector<std::uint32_t> kept(sizes.size(), none);
+  std::vector<std::uint32_t> changed;
+  auto change = classes.changes.begin();
+  for (const int leaf :
+       Candidates(classes.changes, lifetimes.leaves().size(), std::move(sizes)).leaves()) {
+    for (; change != classes.changes.end() && change->leaf <= leaf; ++change) {
+      if (sums[change->of] == 0) changed.push_back(change->of);
+      sums[change->of] += change->times;
     }
-    std::sort(changed.begin(), changed.end());
-    for (const NumberId number : changed) {
-      std::int64_t& sum = sums[static_cast<std::size_t>(number)];
-      if (sum != 0) changes_.push_back(place(number, sum));
-      sum = 0;
+    for (const std::uint32_t of : changed) {
+      if (sums[of] == 0) continue;
+      if (kept[of] == none) {
+        kept[of] = static_cast<std::uint32_t>(class_ends_.size());
+        for (const NumberId number : classes.members[of])
+          members_.push_back(place_of(number, first));
+        class_ends_.push_back(members_.size());
+      }
+      changes_.push_back({kept[of], sums[of]});
+      sums[of] = 0;
     }
     changed.clear();
     candidates_.push_back({leaf, changes_.size(), {}});
   }
+}
+
+void MemoryPlan::find_lives(const StepProgram& program, const Lifetimes& lifetimes,
+                            std::span<const NumberId> first) {
+  const auto named = [&](const std::string& category) {  // there are few
+    return std::find(names_.begin(), names_.end(), category);
+  };
   for (std::size_t id = 0; id < program.buffers.size(); ++id) {
-    if (lifetimes.ranges()[id].used()) names_.push_back(interned(program.buffers[id].category));
+    const std::string& category = program.buffers[id].category;
+    if (lifetimes.ranges()[id].used() && named(category) == names_.end())
+      names_.push_back(interned(category));
   }
   std::sort(names_.begin(), names_.end());
-  names_.erase(std::unique(names_.begin(), names_.end()), names_.end());
   for (std::size_t id = 0; id < program.buffers.size(); ++id) {
     const LifeRange& range = lifetimes.ranges()[id];
     if (!range.used()) continue;
     const Buffer& buffer = program.buffers[id];
-    const auto category = static_cast<std::uint32_t>(
-        std::lower_bound(names_.begin(), names_.end(), buffer.category) - names_.begin());
+    const auto category = static_cast<std::uint32_t>(named(buffer.category) - names_.begin());
     lives_.push_back({range.first, range.last, category});
     for (const AmountTerm& term : buffer.terms)
-      live_.push_back({range.first, range.last, category, place(term.number, term.times)});
+      live_.push_back(
+          {range.first, range.last, category, {place_of(term.number, first), term.times}});
   }
   std::sort(live_.begin(), live_.end(), [](const LiveTerm& a, const LiveTerm& b) {
-    return std::tie(a.category, a.term.slot, a.term.number) <
-           std::tie(b.category, b.term.slot, b.term.number);
+    return std::tie(a.category, a.term.at.slot, a.term.at.number) <
+           std::tie(b.category, b.term.at.slot, b.term.at.number);
   });
 }
 
@@ -215,8 +210,7 @@ MemoryPlan::Categories MemoryPlan::categories_at(int leaf) const {
   for (const LiveTerm& live : live_) {
     if (!lives(live)) continue;
     std::vector<Term>& known = terms[live.category];
-    if (!known.empty() && known.back().slot == live.term.slot &&
-        known.back().number == live.term.number) {
+    if (!known.empty() && known.back().at == live.term.at) {
       known.back().times += live.term.times;
     } else {
       known.push_back(live.term);
@@ -235,12 +229,19 @@ void MemoryPlan::peak(std::span<const std::span<const std::int64_t>> numbers, Pe
   std::int64_t most = 0;
   Candidate* at = nullptr;
   Sum live;
+  class_bytes_.clear();
+  auto member = members_.begin();
+  for (const std::size_t end : class_ends_) {
+    Sum bytes;
+    for (; member != members_.begin() + static_cast<std::ptrdiff_t>(end); ++member)
+      bytes.add(numbers[member->slot][member->number]);
+    bytes.check();
+    class_bytes_.push_back(bytes.value());
+  }
   std::size_t next = 0;
   for (Candidate& candidate : candidates_) {
-    for (; next < candidate.end; ++next) {
-      const Term& term = changes_[next];
-      live.add(numbers[term.slot][term.number], term.times);
-    }
+    for (; next < candidate.end; ++next)
+      live.add(class_bytes_[changes_[next].of], changes_[next].times);
     if (at != nullptr && live.value() <= most) continue;
     most = live.value();
     at = &candidate;
@@ -251,7 +252,7 @@ void MemoryPlan::peak(std::span<const std::span<const std::int64_t>> numbers, Pe
   if (!at->categories) at->categories = categories_at(at->leaf);
   for (const auto& [category, terms] : *at->categories) {
     Sum bytes;
-    for (const Term& term : terms) bytes.add(numbers[term.slot][term.number], term.times);
+    for (const Term& term : terms) bytes.add(numbers[term.at.slot][term.at.number], term.times);
     bytes.check();
     peak.categories.emplace_back(category, Bytes(bytes.value()));
   }
