@@ -96,7 +96,7 @@ const StepTime& BlockTimes::of(const Plan& plan, const Context& context, const M
 void BlockTimes::add_inputs(const BlockInputs& inputs, const StepSources& sources) {
   for (const std::size_t slot : inputs.slots) key_.add(sources.at(slot).id);
   for (const BlockInputs::Number& number : inputs.numbers)
-    key_.add(sources.at(number.slot).numbers[number.place]);
+    key_.add(sources.at(number.slot).numbers->values[number.place]);
 }
 
 // Result `memo` of a block of `group` under its inputs, made by `make(operations)`. `operations`:

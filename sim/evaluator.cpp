@@ -182,7 +182,7 @@ class Evaluator::Memory {
     key_.add(plan.training.gradient_accumulation > 1 ? 1 : 0);
     key_.add(plan.config.integer("num_vocab_tiling") > 1 ? 1 : 0);
     return remembered(layouts_, key_, layout_settings_, values_, [&] {
-      const std::vector<std::int64_t>& state = sources_.at(sources_.state_slot()).numbers;
+      const std::vector<std::int64_t>& state = sources_.at(sources_.state_slot()).numbers->values;
       const StepProgram program = lower(plan, prefetch, sources_.whole(plan), state);
       Layout layout;
       layout.id = next_id_++;
@@ -198,7 +198,7 @@ class Evaluator::Memory {
 
   const MemoryPlan::Peak& peak_of(Layout& layout) {
     key_.clear().add(layout.id);
-    sources_.add_ids(key_);
+    sources_.add_number_ids(key_);
     if (const MemoryPlan::Peak* known = peaks_.find(key_)) return *known;
     MemoryPlan::Peak peak;
     layout.memory.peak(sources_.numbers(), peak);

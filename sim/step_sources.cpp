@@ -25,7 +25,15 @@ StepSource StepSources::source(std::string_view form, std::vector<std::int64_t> 
   for (const std::int64_t number : numbers) key.add(number == 0 ? 0 : 1);
   const std::int64_t* known = forms_.find(key);
   if (known == nullptr) known = &forms_.insert(key, next_id_++);
-  return {next_id_++, *known, std::move(numbers)};
+  return {next_id_++, *known, shared(std::move(numbers))};
+}
+
+std::shared_ptr<const SourceNumbers> StepSources::shared(std::vector<std::int64_t> numbers) {
+  Key key;
+  key.list(numbers);
+  if (const auto* known = known_numbers_.find(key)) return *known;
+  SourceNumbers made{next_id_++, std::move(numbers)};
+  return known_numbers_.insert(key, std::make_shared<const SourceNumbers>(std::move(made)));
 }
 
 void StepSources::look_at(const Plan& plan, std::int64_t shape, const StepSource& state) {
@@ -44,13 +52,13 @@ void StepSources::add_forms(Key& key) const {
   for (const StepSource* source : at_hand_) key.add(source->form);
 }
 
-void StepSources::add_ids(Key& key) const {
-  for (const StepSource* source : at_hand_) key.add(source->id);
+void StepSources::add_number_ids(Key& key) const {
+  for (const StepSource* source : at_hand_) key.add(source->numbers->id);
 }
 
 std::span<const std::span<const std::int64_t>> StepSources::numbers() {
   if (numbers_.empty()) {
-    for (const StepSource* source : at_hand_) numbers_.emplace_back(source->numbers);
+    for (const StepSource* source : at_hand_) numbers_.emplace_back(source->numbers->values);
   }
   return numbers_;
 }
@@ -72,7 +80,8 @@ void StepSources::find_row() {
   places_.first.clear();
   for (const StepSource* source : at_hand_) {
     places_.first.push_back(static_cast<NumberId>(row_.size()));
-    row_.insert(row_.end(), source->numbers.begin(), source->numbers.end());
+    const std::vector<std::int64_t>& numbers = source->numbers->values;
+    row_.insert(row_.end(), numbers.begin(), numbers.end());
   }
 }
 
@@ -122,6 +131,7 @@ StepTemplates StepSources::whole(const Plan& plan) {
 void StepSources::forget_shapes() {
   whole_.clear();
   templates_.clear();
+  known_numbers_.clear();
 }
 
 }  // namespace meshsim

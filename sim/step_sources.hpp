@@ -20,10 +20,16 @@
 
 namespace meshsim {
 
+// Equal numbers have one id: the memory of a step depends on nothing else of its sources.
+struct SourceNumbers {
+  std::int64_t id = 0;
+  std::vector<std::int64_t> values;
+};
+
 struct StepSource {
   std::int64_t id = 0;
   std::int64_t form = 0;
-  std::vector<std::int64_t> numbers;
+  std::shared_ptr<const SourceNumbers> numbers;
 };
 
 class StepSources {
@@ -40,7 +46,7 @@ class StepSources {
   const StepSource& at(std::size_t slot) const { return *at_hand_[slot]; }
   std::size_t state_slot() const { return at_hand_.size() - 1; }
   void add_forms(Key& key) const;
-  void add_ids(Key& key) const;
+  void add_number_ids(Key& key) const;
   // Their numbers, by slot and one after the other.
   std::span<const std::span<const std::int64_t>> numbers();
   std::span<const std::int64_t> row();
@@ -59,6 +65,7 @@ class StepSources {
     StepSource source;
     std::shared_ptr<const LayerTemplate> whole;  // of the latest ones
   };
+  std::shared_ptr<const SourceNumbers> shared(std::vector<std::int64_t> numbers);
   Template& template_of(const Plan& plan, std::int64_t shape, std::size_t slot);
   void keep_whole(Template& kept);
   void find_row();
@@ -68,6 +75,7 @@ class StepSources {
   Memo<Template> templates_;
   std::deque<Template*> whole_;
   Memo<std::int64_t> forms_;
+  Memo<std::shared_ptr<const SourceNumbers>> known_numbers_;
   std::int64_t next_id_ = 0;
   // Of the plan at hand, and scratch space.
   std::vector<Template*> templates_at_hand_;
