@@ -6,7 +6,6 @@
 #include "units/interned.hpp"
 
 namespace meshsim {
-namespace {}  // namespace
 
 CauseNames::CauseNames() {
   for (std::size_t cause = 0; cause <= core_cause_count; ++cause) number(core_cause_name(cause));
@@ -62,12 +61,13 @@ SolvableBlock::SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes)
 }
 
 // With the numbers at hand, which go to the leaf only where no template has them. Adds the leaf's
-// FLOPs to those of the run.
+// FLOPs of the mathematics to `model_flops`.
 Price SolvableBlock::price_of(const Item& item, const Operations& operations,
-                              std::span<const std::int64_t> numbers, const Machine& machine) {
+                              std::span<const std::int64_t> numbers, const Machine& machine,
+                              FlopCount& model_flops) {
   const auto count = [&](const auto& work) {
     if constexpr (std::is_same_v<std::decay_t<decltype(work)>, Compute>) {
-      if (item.model_flops) run_.model_flops += work.model_flops * item.times;
+      if (item.model_flops) model_flops += work.model_flops * item.times;
     }
     return price(work, machine);
   };
@@ -76,40 +76,39 @@ Price SolvableBlock::price_of(const Item& item, const Operations& operations,
   return std::visit(count, item.leaf->work);
 }
 
-const BlockRun& SolvableBlock::run(const Operations& operations,
-                                   std::span<const std::int64_t> numbers, const Machine& machine,
-                                   FluidEngine& engine) {
-  run_.total = {};
-  run_.model_flops = {};
-  run_.parts.clear();
-  for (Part& part : parts_) {
-    const std::size_t first = run_.parts.size();
-    costs_.clear();
+void SolvableBlock::run(const Operations& operations, std::span<const std::int64_t> numbers,
+                        const Machine& machine, BlockSolver& solver) {
+  BlockRun& run = solver.run;
+  run.total = {};
+  run.model_flops = {};
+  run.parts.clear();
+  for (const Part& part : parts_) {
+    const std::size_t first = run.parts.size();
+    solver.costs.clear();
     for (const Item& item : part.items) {
-      BlockRun::Part& done = run_.parts.emplace_back();
+      BlockRun::Part& done = run.parts.emplace_back();
       done.cause = item.cause;
-      done.price = price_of(item, operations, numbers, machine);
+      done.price = price_of(item, operations, numbers, machine, run.model_flops);
       done.time = {done.price.duration, {}};
-      if (!part.alone) costs_.push_back(fluid_leaf(item.on_core, done.price));
+      if (!part.alone) solver.costs.push_back(fluid_leaf(item.on_core, done.price));
     }
     if (part.alone) {
-      run_.total += run_.parts.back().price.duration;
+      run.total += run.parts.back().price.duration;
       continue;
     }
-    run_.total += Picoseconds(engine.run(part.graph, costs_));
+    run.total += Picoseconds(solver.engine.run(part.graph, solver.costs));
     for (std::size_t i = 0; i < part.items.size(); ++i)
-      run_.parts[first + i].time = engine.times()[i];
+      run.parts[first + i].time = solver.engine.times()[i];
   }
-  return run_;
 }
 
 BlockTime SolvableBlock::solve(const Operations& operations, std::span<const std::int64_t> numbers,
-                               const Machine& machine, FluidEngine& engine) {
-  const BlockRun& once = run(operations, numbers, machine, engine);
+                               const Machine& machine, BlockSolver& solver) {
+  run(operations, numbers, machine, solver);
   BlockTime time;
-  time.total = once.total;
-  time.model_flops = once.model_flops;
-  once.split(1, [&](std::size_t cause, Picoseconds part) { time.add(cause, part); });
+  time.total = solver.run.total;
+  time.model_flops = solver.run.model_flops;
+  solver.run.split(1, [&](std::size_t cause, Picoseconds part) { time.add(cause, part); });
   return time;
 }
 

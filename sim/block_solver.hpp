@@ -60,6 +60,13 @@ struct BlockRun {
   void split(std::int64_t times, Give&& give) const;
 };
 
+// What blocks are solved with, one after the other.
+struct BlockSolver {
+  FluidEngine engine;
+  BlockRun run;  // of the block at hand
+  std::vector<FluidLeaf> costs;
+};
+
 class SolvableBlock {
  public:
   // Leaves and Parallels of a traced program, one after the other.
@@ -69,10 +76,11 @@ class SolvableBlock {
 
   static constexpr std::size_t core = ~std::size_t{0};  // a leaf's time is split by its price
 
-  const BlockRun& run(const Operations& operations, std::span<const std::int64_t> numbers,
-                      const Machine& machine, FluidEngine& engine);
+  // In solver.run.
+  void run(const Operations& operations, std::span<const std::int64_t> numbers,
+           const Machine& machine, BlockSolver& solver);
   BlockTime solve(const Operations& operations, std::span<const std::int64_t> numbers,
-                  const Machine& machine, FluidEngine& engine);
+                  const Machine& machine, BlockSolver& solver);
 
  private:
   // A leaf, and what is asked of it again and again: leaves lie far apart.
@@ -90,13 +98,12 @@ class SolvableBlock {
     bool alone = true;        // a leaf
   };
 
-  Price price_of(const Item& item, const Operations& operations,
-                 std::span<const std::int64_t> numbers, const Machine& machine);
+  static Price price_of(const Item& item, const Operations& operations,
+                        std::span<const std::int64_t> numbers, const Machine& machine,
+                        FlopCount& model_flops);
 
   std::vector<ProgramNode> nodes_;
   std::vector<Part> parts_;
-  BlockRun run_;  // scratch space
-  std::vector<FluidLeaf> costs_;
 };
 
 template <class Give>

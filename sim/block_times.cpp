@@ -122,7 +122,7 @@ const BlockTimes::GroupTime& BlockTimes::group_time(const Step& step, const Bloc
   for (const BlockUse& use : group.blocks) {
     const BlockTime& time =
         of_block(times_, step, group, *use.form, operations, [&](const Operations& at_hand) {
-          return use.form->block.solve(at_hand, step.sources.row(), step.machine, engine_);
+          return use.form->block.solve(at_hand, step.sources.row(), step.machine, solver_);
         });
     sum[use.count_class].add(time, use.times);
   }
@@ -135,7 +135,8 @@ void BlockTimes::add_runs(const Step& step, const BlockGroup& group) {
   for (const BlockUse& use : group.blocks) {
     const BlockRun& run =
         of_block(runs_, step, group, *use.form, operations, [&](const Operations& at_hand) {
-          return use.form->block.run(at_hand, step.sources.row(), step.machine, engine_);
+          use.form->block.run(at_hand, step.sources.row(), step.machine, solver_);
+          return solver_.run;
         });
     const std::int64_t count = use.times * count_of(step.plan, use.count_class);
     time_.total += run.total * count;

@@ -84,7 +84,7 @@ class BlockTimes {
   std::int64_t next_id_ = 0;
   Key key_;        // scratch space
   StepTime time_;  // of the step at hand
-  FluidEngine engine_;
+  BlockSolver solver_;
 };
 
 }  // namespace meshsim
