@@ -130,9 +130,8 @@ void build_flash(LayerBuilder& build, const Core& core, const ContextSplit& spli
 
 // All-to-all: [rows, columns] of `from`, with the tokens of one device and all its heads, to `to`
 // with U times the tokens and a Uth of the heads; or back.
-void exchange_heads(LayerBuilder& build, const ContextSplit& split, const std::string& name,
-                    std::int64_t rows, std::int64_t columns, const std::string& from,
-                    const std::string& to) {
+void exchange_heads(LayerBuilder& build, const ContextSplit& split, Name name, std::int64_t rows,
+                    std::int64_t columns, Name from, Name to) {
   build.transfer(name, CollectiveKind::all_to_all, CollectiveKind::all_to_all, split.by_heads,
                  build.activation_bytes(rows, columns), from, to);
 }
@@ -147,7 +146,7 @@ void enter_heads(LayerBuilder& build, const ContextSplit& split, Core& core) {
   exchange_heads(build, split, "queries_to_heads", T, core.heads * core.qk_width, "q",
                  core.queries);
   for (Keys& keys : core.keys) {
-    const std::string by_heads = keys.symbol + "_by_heads";
+    const Name by_heads = keys.symbol + "_by_heads";
     build.activation(by_heads, keys.rows * U, keys.columns / U);
     exchange_heads(build, split, "keys_to_heads", keys.rows, keys.columns, keys.symbol, by_heads);
     keys = {by_heads, keys.rows * U, keys.columns / U};
@@ -173,7 +172,7 @@ void gather_keys(LayerBuilder& build, const ContextSplit& split, Core& core) {
 // Llama 3 8B (64 ranks, 65k and 131k tokens, 2025) cost 0.37 and 0.60 s more than the gathering
 // ones, which visit as many blocks; 0.40 and 0.83 s is what these transfers take on one link.
 OpTemplate pass_keys(LayerBuilder& build, const ContextSplit& split, const Keys& keys,
-                     std::int64_t copies, const std::string& to) {
+                     std::int64_t copies, Name to) {
   const std::int64_t sent = checked_product({keys.rows, split.keys - 1, copies}, "rows of a ring");
   // One part used, one arriving; the core reads every part once.
   build.padded_activation(to, 2 * copies * keys.rows, sent, keys.columns);

@@ -15,7 +15,7 @@ namespace meshsim {
 
 // A symbol that holds keys, values or both, [rows, columns].
 struct AttentionKeys {
-  std::string symbol;
+  Name symbol;
   std::int64_t rows, columns;
 };
 
@@ -30,8 +30,8 @@ struct AttentionCore {
   std::int64_t limit = -1;  // most entries a query attends to; -1: all visible ones
 
   // Where heads are exchanged for tokens, other symbols than those of the layer.
-  std::string queries = "q";
-  std::string context = "context";
+  Name queries = "q";
+  Name context = "context";
   Names passing = {}, passing_back = {};  // keys on their way round a ring
 
   Names key_symbols() const {

@@ -10,7 +10,7 @@ namespace {
 const std::string path = "self_attention/";
 
 // The output projection of `width` columns of context.
-void build_output(LayerBuilder& build, std::int64_t width, const std::string& output) {
+void build_output(LayerBuilder& build, std::int64_t width, Name output) {
   build.stage("out");
   build.linear("out", {path + "out/kernel"}, {"context"}, {partial_output(build, output)},
                {{1, build.T(), width, build.plan().model.emb_dim}});
@@ -18,8 +18,7 @@ void build_output(LayerBuilder& build, std::int64_t width, const std::string& ou
 }
 
 void build_grouped_query(LayerBuilder& build, const Attention& attention,
-                         const GroupedQueryAttention& a, const std::string& stream,
-                         const std::string& output) {
+                         const GroupedQueryAttention& a, Name stream, Name output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t heads = a.heads / build.ways();
@@ -30,7 +29,7 @@ void build_grouped_query(LayerBuilder& build, const Attention& attention,
   build.activation("kv_raw", T, 2 * kv);
   build.activation("kv", T, 2 * kv);
   build.stage("qkv");
-  const std::string input = enter_block(build, stream);
+  const Name input = enter_block(build, stream);
   if (a.fused_qkv) {
     build.linear("qkv", {path + "qkv_proj/kernel"}, {input}, {"q_up", "kv_raw"},
                  {{1, T, D, q + 2 * kv}});
@@ -58,7 +57,7 @@ void build_grouped_query(LayerBuilder& build, const Attention& attention,
 }
 
 void build_latent(LayerBuilder& build, const Attention& attention, const LatentAttention& a,
-                  const std::string& input, const std::string& output) {
+                  Name input, Name output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t heads = a.heads / build.ways();
@@ -99,8 +98,7 @@ void build_latent(LayerBuilder& build, const Attention& attention, const LatentA
 
 }  // namespace
 
-void build_attention(LayerBuilder& build, const Attention& attention, const std::string& input,
-                     const std::string& output) {
+void build_attention(LayerBuilder& build, const Attention& attention, Name input, Name output) {
   if (const auto* gqa = std::get_if<GroupedQueryAttention>(&attention.form)) {
     build_grouped_query(build, attention, *gqa, input, output);
   } else if (const auto* mla = std::get_if<LatentAttention>(&attention.form)) {

@@ -15,8 +15,8 @@ namespace {
 
 using Ops = std::vector<OpTemplate>;
 
-bool is_stream(const std::string& symbol) {
-  const std::string of = symbol.starts_with("d_") ? symbol.substr(2) : symbol;
+bool is_stream(Name symbol) {
+  const Name of = symbol.starts_with("d_") ? Name(symbol.text().substr(2)) : symbol;
   return of == layer_input || of == layer_output;
 }
 
@@ -28,16 +28,16 @@ struct Microbatch {
       residual_back;
 };
 
-std::string own(const std::string& name, std::int64_t m) { return fmt::format("{}@{}", name, m); }
+Name own(Name name, std::int64_t m) { return fmt::format("{}@{}", name.text(), m); }
 
 OpTemplate of_microbatch(OpTemplate op, std::int64_t m) {
   op.name = own(op.name, m);
   for (auto* symbols : {&op.reads, &op.writes, &op.spares}) {
-    for (std::string& symbol : *symbols) {
+    for (Name& symbol : *symbols) {
       if (!is_stream(symbol)) symbol = own(symbol, m);
     }
   }
-  for (std::string& name : op.after) name = own(name, m);
+  for (Name& name : op.after) name = own(name, m);
   op.part = m;
   return op;
 }

@@ -19,8 +19,8 @@ std::int64_t entries_here(const LayerBuilder& build, const CompressedAttention& 
 }
 
 // Pools tokens into entries; returns nothing: symbols `entries` and what its backward needs.
-void build_pooling(LayerBuilder& build, const std::string& name, const CompressedAttention& a,
-                   std::int64_t channels, const std::string& input) {
+void build_pooling(LayerBuilder& build, Name name, const CompressedAttention& a,
+                   std::int64_t channels, Name input) {
   const std::string where = path + name + "/";
   build.activation("entries", entries_here(build, a), a.head_dim);
   build.stage("compressor");
@@ -32,7 +32,7 @@ void build_pooling(LayerBuilder& build, const std::string& name, const Compresse
 
 // Chooses the entries that each query attends to. Only indices leave it: no gradient comes back.
 // No rule splits its heads: each of the X devices that share tokens does all of it.
-void build_indexer(LayerBuilder& build, const CompressedAttention& a, const std::string& input) {
+void build_indexer(LayerBuilder& build, const CompressedAttention& a, Name input) {
   const std::int64_t T = build.T();
   const std::int64_t S = build.batch().sequence;
   const std::int64_t rows = build.stream_rows();
@@ -70,7 +70,7 @@ void build_indexer(LayerBuilder& build, const CompressedAttention& a, const std:
                                    build.activation_bytes(T, numbers), latents, latents));
   build.vector("indexer_pool", {where + "position_bias", where + "kv_norm/scale"}, {"index_kv"},
                {"index_entries"}, {}, {});
-  std::string seen = "index_entries";
+  Name seen = "index_entries";
   if (split.keys > 1) {
     seen = "index_entries_all";
     const std::int64_t all = entries_here(build, a) * split.keys;
@@ -107,7 +107,7 @@ void regroup_output(LayerBuilder& build) {
 }  // namespace
 
 void build_compressed(LayerBuilder& build, const Attention& attention, const CompressedAttention& a,
-                      const std::string& input, const std::string& output) {
+                      Name input, Name output) {
   using Kind = CompressedAttention::Kind;
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;

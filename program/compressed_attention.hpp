@@ -10,7 +10,6 @@ namespace meshsim {
 
 // From the symbol `input` to `output`, both [T, emb_dim].
 void build_compressed(LayerBuilder& build, const Attention& attention,
-                      const CompressedAttention& form, const std::string& input,
-                      const std::string& output);
+                      const CompressedAttention& form, Name input, Name output);
 
 }  // namespace meshsim

@@ -91,8 +91,8 @@ const TemplateNumbers& Emitter::numbers(const LayerTemplate& layer) const {
   throw std::logic_error("a template that is not of this step");
 }
 
-BufferId Emitter::buffer(std::string name, std::string category, const Amount& size) {
-  program_.buffers.push_back({std::move(name), std::move(category), size.bytes(), size.terms()});
+BufferId Emitter::buffer(std::string name, Name category, const Amount& size) {
+  program_.buffers.push_back({std::move(name), category, size.bytes(), size.terms()});
   program_.traced = program_.traced && size.traced();
   return static_cast<BufferId>(program_.buffers.size()) - 1;
 }
@@ -106,7 +106,7 @@ Instance Emitter::instance(const LayerTemplate& layer) {
           {}};
 }
 
-BufferId Emitter::symbol(Instance& instance, const std::string& name) {
+BufferId Emitter::symbol(Instance& instance, Name name) {
   if (const auto found = instance.symbols.find(name); found != instance.symbols.end())
     return found->second;
   return instance.symbols[name] =
@@ -327,7 +327,7 @@ BufferId Emitter::kernel_gradient(Instance& instance, std::size_t id) {
 
 ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
   Leaf leaf;
-  leaf.name = op.name.substr(0, op.name.find('@'));  // without its chunk
+  leaf.name = without_chunk(op.name);
   leaf.layer_kind = instance.layer->layer_kind;
   leaf.pass = pass;
   std::visit([&](const auto& work) { leaf.work = work; }, op.work);
@@ -339,10 +339,10 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
     leaf.routed.exchange =
         static_cast<std::int32_t>(instance.moe_layer * instance.layer->exchange.parts + op.part);
   }
-  for (const std::string& read : op.reads) append_unique(leaf.reads, symbol(instance, read));
+  for (const Name read : op.reads) append_unique(leaf.reads, symbol(instance, read));
   for (const std::size_t id : op.weights) append_unique(leaf.reads, instance.weights[id]);
-  for (const std::string& write : op.writes) append_unique(leaf.writes, symbol(instance, write));
-  for (const std::string& spare : op.spares) append_unique(leaf.spares, symbol(instance, spare));
+  for (const Name write : op.writes) append_unique(leaf.writes, symbol(instance, write));
+  for (const Name spare : op.spares) append_unique(leaf.spares, symbol(instance, spare));
   for (const std::size_t id : op.gradients) {
     if (instance.layer->weights[id].gradient)
       append_unique(leaf.writes, kernel_gradient(instance, id));
@@ -353,10 +353,10 @@ ProgramNode Emitter::leaf(Instance& instance, const OpTemplate& op, Pass pass) {
 ProgramNode Emitter::branches(Instance& instance, const std::vector<OpTemplate>& main,
                               const std::vector<OpTemplate>& beside, Pass pass,
                               const std::vector<bool>* keep) {
-  std::map<std::string, Mark> marks;  // of the operations that others wait for
+  std::unordered_map<Name, Mark> marks;  // of the operations that others wait for
   for (const auto* ops : {&main, &beside}) {
     for (const OpTemplate& op : *ops) {
-      for (const std::string& name : op.after) {
+      for (const Name name : op.after) {
         if (marks.try_emplace(name, last_mark_ + 1).second) ++last_mark_;
       }
     }
@@ -364,7 +364,7 @@ ProgramNode Emitter::branches(Instance& instance, const std::vector<OpTemplate>&
   const auto add = [&](const OpTemplate& op, std::vector<ProgramNode>& nodes) {
     ProgramNode& node = nodes.emplace_back(leaf(instance, op, pass));
     if (const auto mark = marks.find(op.name); mark != marks.end()) node.leaf.mark = mark->second;
-    for (const std::string& name : op.after) node.leaf.after.push_back(marks.at(name));
+    for (const Name name : op.after) node.leaf.after.push_back(marks.at(name));
   };
   const auto runs = [&](std::size_t i) { return keep == nullptr || (*keep)[i]; };
   std::vector<ProgramNode> on_core;
@@ -390,11 +390,11 @@ ProgramNode Emitter::backward(Instance& instance, const Stage& stage) {
   return branches(instance, stage.backward, stage.backward_beside, Pass::backward, nullptr);
 }
 
-ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pass,
-                               const Amount& bytes, BufferId device_buffer, bool to_host) {
+ProgramNode Emitter::host_copy(Name name, Name layer_kind, Pass pass, const Amount& bytes,
+                               BufferId device_buffer, bool to_host) {
   Leaf leaf;
-  leaf.name = std::move(name);
-  leaf.layer_kind = std::move(layer_kind);
+  leaf.name = name;
+  leaf.layer_kind = layer_kind;
   leaf.pass = pass;
   leaf.work = HostCopy{bytes.bytes(), to_host};
   leaf.source = source_of(bytes);
@@ -402,12 +402,11 @@ ProgramNode Emitter::host_copy(std::string name, std::string layer_kind, Pass pa
   return leaf_node(std::move(leaf));
 }
 
-ProgramNode Emitter::move(std::string name, std::string layer_kind, Pass pass,
-                          const Amount& hbm_bytes, std::vector<BufferId> reads,
-                          std::vector<BufferId> writes) {
+ProgramNode Emitter::move(Name name, Name layer_kind, Pass pass, const Amount& hbm_bytes,
+                          std::vector<BufferId> reads, std::vector<BufferId> writes) {
   Leaf leaf;
-  leaf.name = std::move(name);
-  leaf.layer_kind = std::move(layer_kind);
+  leaf.name = name;
+  leaf.layer_kind = layer_kind;
   leaf.pass = pass;
   Compute work;
   work.hbm_bytes = hbm_bytes.bytes();

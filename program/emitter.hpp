@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "program/layer_template.hpp"
@@ -16,7 +17,7 @@ inline constexpr BufferId no_buffer = -1;
 // One use of a layer template.
 struct Instance {
   const LayerTemplate* layer = nullptr;
-  std::map<std::string, BufferId> symbols;
+  std::unordered_map<Name, BufferId> symbols;
   std::vector<BufferId> weights;           // gathered copies; no_buffer: used where it rests
   std::vector<BufferId> gradients;         // of the working copies
   std::vector<BufferId> kernel_gradients;  // those that are still to be copied into `gradients`
@@ -34,7 +35,7 @@ class Emitter {
   // The first of the state's.
   NumberId state_numbers() const { return templates_.back().end(); }
 
-  BufferId buffer(std::string name, std::string category, const Amount& size);
+  BufferId buffer(std::string name, Name category, const Amount& size);
 
   Instance instance(const LayerTemplate& layer);
 
@@ -63,15 +64,15 @@ class Emitter {
   ProgramNode backward(Instance& instance, const Stage& stage);
 
   // A transfer between the device and its host.
-  ProgramNode host_copy(std::string name, std::string layer_kind, Pass pass, const Amount& bytes,
+  ProgramNode host_copy(Name name, Name layer_kind, Pass pass, const Amount& bytes,
                         BufferId device_buffer, bool to_host);
 
   // Bandwidth-bound work on whole buffers, outside any template.
-  ProgramNode move(std::string name, std::string layer_kind, Pass pass, const Amount& hbm_bytes,
+  ProgramNode move(Name name, Name layer_kind, Pass pass, const Amount& hbm_bytes,
                    std::vector<BufferId> reads, std::vector<BufferId> writes);
 
   // The buffer of a symbol in this use of its layer, made at its first mention.
-  BufferId symbol(Instance& instance, const std::string& name);
+  BufferId symbol(Instance& instance, Name name);
 
  private:
   std::vector<BufferId> fetch(const LayerTemplate& layer, const std::vector<std::size_t>& which,

@@ -28,7 +28,7 @@ ExpertRows in_buffers(const LayerBuilder& build, std::int64_t slots, std::int64_
 
 }  // namespace
 
-void moved_activation(LayerBuilder& build, const std::string& symbol, const ExpertRows& rows,
+void moved_activation(LayerBuilder& build, Name symbol, const ExpertRows& rows,
                       std::int64_t columns) {
   if (build.plan().config.boolean("use_ragged_sort")) {
     build.routed_activation(symbol, rows.buffer, rows.moved, columns);

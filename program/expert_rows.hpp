@@ -22,7 +22,7 @@ struct ExpertRows {
 };
 
 // A buffer of such rows as a permutation touches it: whole, or where a ragged sort stops.
-void moved_activation(LayerBuilder& build, const std::string& symbol, const ExpertRows& rows,
+void moved_activation(LayerBuilder& build, Name symbol, const ExpertRows& rows,
                       std::int64_t columns);
 
 // Every expert is here: n rows, and nothing is padded.

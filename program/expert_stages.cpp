@@ -10,12 +10,12 @@ Names up_names(const std::string& path, std::int64_t up_projections, const char*
   return {path + "wi_0" + suffix, path + "wi_1" + suffix};
 }
 
-void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp,
-                 const std::string& name, const std::string& input, const std::string& output) {
+void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp, Name name,
+                 Name input, Name output) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t width = mlp.width / build.ways();
-  const std::string hidden = name + "_hidden";
+  const Name hidden = name + "_hidden";
   build.activation(hidden, T, mlp.up_projections * width);
   build.linear(name + "_up", up_names(path, mlp.up_projections, "/kernel"), {input}, {hidden},
                {{mlp.up_projections, T, D, width}});
@@ -28,12 +28,12 @@ void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& m
   if (mlp.bias) build.vector(name + "_down_bias", {path + "wo/bias"}, {}, {output}, {}, {output});
 }
 
-void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_shared(LayerBuilder& build, const MoeMlp& moe, Name input) {
   build_dense(build, "mlp/shared_experts/", DenseMlp{moe.shared_width, moe.up_projections},
               "shared", input, "shared_out");
 }
 
-void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream) {
+void build_router(LayerBuilder& build, const MoeMlp& moe, Name stream) {
   build.stage("router");
   latent_linear(build, "router", {moe_block + "gate/kernel"}, stream, "router_logits", moe.experts,
                 gate_type(build));
@@ -46,9 +46,9 @@ DType gate_type(const LayerBuilder& build) {
   return wide ? DType::float32 : build.plan().training.activations;
 }
 
-void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
-                  const std::string& logits, Names beside, const std::string& chunk) {
-  const std::string routing = "routing" + chunk;
+void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens, Name logits,
+                  Names beside, const std::string& chunk) {
+  const Name routing = "routing" + chunk;
   build.activation(routing, tokens, 2 * moe.top_k, DType::float32);
   if (!moe.router) return;
   const Names weights =
@@ -85,7 +85,7 @@ LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
 void build_activation(LayerBuilder& build, const MoeMlp& moe, const std::string& chunk) {
   const Names weights =
       moe.expert_bias ? up_names(moe_block, moe.up_projections, "_bias") : Names{};
-  const std::string up = "expert_up" + chunk;
+  const Name up = "expert_up" + chunk;
   build.vector("expert_activation" + chunk, weights, {up}, {"expert_hidden" + chunk}, {up}, {up});
 }
 
@@ -93,8 +93,8 @@ void build_down(LayerBuilder& build, const MoeMlp& moe, const ExpertProducts& pr
   LayerBuilder::Groups groups = local_experts(build, moe, "wo");
   groups.adds = products.adds;
   const std::int64_t D = build.plan().model.emb_dim;
-  const std::string out = "rows_out" + products.chunk;
-  const std::string sums = build.ways() == 1 ? out : "rows_partial" + products.chunk;
+  const Name out = "rows_out" + products.chunk;
+  const Name sums = build.ways() == 1 ? out : Name("rows_partial" + products.chunk);
   build.padded_activation(sums, products.rows.buffer, products.rows.routed, D);
   build.grouped_linear("gmm_down" + products.chunk, {moe_block + "wo"},
                        "expert_hidden" + products.chunk, {sums},

@@ -23,21 +23,21 @@ Names up_names(const std::string& path, std::int64_t up_projections, const char*
 
 // An MLP on every token, from the whole `input` of the block to the stream `output`; the activation
 // function is fused into the second product.
-void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp,
-                 const std::string& name, const std::string& input, const std::string& output);
+void build_dense(LayerBuilder& build, const std::string& path, const DenseMlp& mlp, Name name,
+                 Name input, Name output);
 
 // The shared expert: `input` to "shared_out". It needs no routing, so that it may run beside a
 // dispatch.
-void build_shared(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_shared(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // The gate of the device's own tokens, from the stream `stream` to "router_logits".
-void build_router(LayerBuilder& build, const MoeMlp& moe, const std::string& stream);
+void build_router(LayerBuilder& build, const MoeMlp& moe, Name stream);
 
 // Scores and choices of `tokens` tokens, from "`logits`" to "routing": expert ids and weights.
 // `beside` is read as well, in the forward pass. `chunk` as in ExpertProducts. A block without
 // router has "routing" as its input.
-void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens,
-                  const std::string& logits, Names beside = {}, const std::string& chunk = "");
+void build_choice(LayerBuilder& build, const MoeMlp& moe, std::int64_t tokens, Name logits,
+                  Names beside = {}, const std::string& chunk = "");
 
 // In which type the gate's logits and scores travel.
 DType gate_type(const LayerBuilder& build);
@@ -63,39 +63,39 @@ LayerBuilder::Groups local_experts(const LayerBuilder& build, const MoeMlp& moe,
                                    const char* kernel);
 
 // The strategy of the plan, in a stage that is open. Returns the symbols whose sum is its output.
-Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+Names build_routed(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // ---- strategies: `input` and "router_logits" to "routed_out", and the shared expert where there
 // is one
 
 // Every expert of the device group is here: rows are sorted by expert, and back.
-void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_local(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // Rows travel to the devices of their experts and back. The shared expert needs no rows: it runs
 // beside the dispatch.
-void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // All tokens of the expert group come to every device; each computes its experts' rows; the sums
 // return. In num_moe_token_chunks parts of the tokens: while one is multiplied, the next is
 // gathered and the results of the last return.
-void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // A ring of experts in num_moe_emb_chunks slices of the embedding: while the up-projection adds one
 // slice's products, the next slice of the tokens is gathered.
-void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // One microbatch of the batch-split schedule (program/batch_split.hpp): a ring of experts whose
 // choices are gathered in place of logits.
-void build_gathered_choices(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_gathered_choices(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // Each expert has so many places of every sequence (dense_matmul with capacity). Masks put the
 // tokens there and add up the results; the places of an expert travel to its device.
-void build_places(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_places(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 // What a strategy assumes, for the report.
 std::vector<std::string> expert_assumptions(const Plan& plan);
 
 // All experts on all tokens (dense_matmul without capacity): E / k times the mathematics.
-void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input);
+void build_all_experts(LayerBuilder& build, const MoeMlp& moe, Name input);
 
 }  // namespace meshsim

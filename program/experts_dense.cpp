@@ -6,7 +6,7 @@
 
 namespace meshsim {
 
-void build_all_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_all_experts(LayerBuilder& build, const MoeMlp& moe, Name input) {
   const std::int64_t T = build.T();
   const std::int64_t D = build.plan().model.emb_dim;
   const std::int64_t F = moe.width;

@@ -20,7 +20,7 @@ constexpr std::size_t scatter_stream = 1;
 
 class EmbeddingChunks {
  public:
-  EmbeddingChunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input)
+  EmbeddingChunks(LayerBuilder& build, const MoeMlp& moe, Name input)
       : build_(build), moe_(moe), input_(input) {
     slices_ = build.plan().config.integer("num_moe_emb_chunks");
     width_ = build.plan().model.emb_dim / slices_;
@@ -57,8 +57,8 @@ class EmbeddingChunks {
   DType activations() const { return build_.plan().training.activations; }
   bool chosen_by_scores() const { return moe_.score != MoeMlp::Score::softmax; }
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
-  static std::string own(const char* name, std::int64_t c) { return fmt::format("{}@{}", name, c); }
-  static std::string turn(const char* name, std::int64_t c) { return own(name, c % 2); }
+  static Name own(const char* name, std::int64_t c) { return fmt::format("{}@{}", name, c); }
+  static Name turn(const char* name, std::int64_t c) { return own(name, c % 2); }
 
   void declare() {
     declare_products(build_, moe_, {rows_, ""});
@@ -104,7 +104,7 @@ class EmbeddingChunks {
     };
     Names beside;
     table("gather_logits", "all_logits");
-    std::string last = "gather_logits";
+    Name last = "gather_logits";
     if (chosen_by_scores()) {
       beside.emplace_back("all_scores");
       table("gather_scores", "all_scores");
@@ -127,8 +127,8 @@ class EmbeddingChunks {
 
   // Sorts a slice and adds its products.
   void up(std::int64_t c) {
-    const std::string in = own("rows_in", c);
-    const std::string tokens = turn("all_tokens", c);
+    const Name in = own("rows_in", c);
+    const Name tokens = turn("all_tokens", c);
     moved_activation(build_, in, rows_, width_);
     to_experts(build_, tokens, "order", in, ring_token_order(build_, rows_, width_), own("", c));
     // The first slice's gather came before that of the logits, which the sort waited for.
@@ -158,7 +158,7 @@ class EmbeddingChunks {
 
   LayerBuilder& build_;
   const MoeMlp& moe_;
-  const std::string& input_;
+  Name input_;
   std::int64_t slices_ = 1;
   std::int64_t width_ = 0;  // of a slice
   std::int64_t group_tokens_ = 0;
@@ -167,7 +167,7 @@ class EmbeddingChunks {
 
 }  // namespace
 
-void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_embedding_chunks(LayerBuilder& build, const MoeMlp& moe, Name input) {
   EmbeddingChunks(build, moe, input).run();
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 class GatheredChoices {
  public:
-  GatheredChoices(LayerBuilder& build, const MoeMlp& moe, const std::string& input)
+  GatheredChoices(LayerBuilder& build, const MoeMlp& moe, Name input)
       : build_(build), moe_(moe), input_(input) {
     const std::int64_t P = build.plan().mesh.size("expert");
     spread_ = P > 1;
@@ -55,9 +55,9 @@ class GatheredChoices {
  private:
   std::int64_t D() const { return build_.plan().model.emb_dim; }
   DType type() const { return build_.plan().training.activations; }
-  std::string tokens() const { return spread_ ? "all_tokens" : input_; }
-  std::string ids() const { return spread_ ? "all_ids" : "routing"; }
-  std::string weights() const { return spread_ ? "all_weights" : "routing"; }
+  Name tokens() const { return spread_ ? "all_tokens" : input_; }
+  Name ids() const { return spread_ ? "all_ids" : "routing"; }
+  Name weights() const { return spread_ ? "all_weights" : "routing"; }
 
   OpTemplate collective(const char* name, CollectiveKind kind, std::int64_t columns, DType dtype,
                         Names reads, Names writes) const {
@@ -126,7 +126,7 @@ class GatheredChoices {
 
   LayerBuilder& build_;
   const MoeMlp& moe_;
-  const std::string& input_;
+  Name input_;
   bool spread_ = false;            // over several devices
   std::int64_t group_tokens_ = 0;  // of one microbatch, of all P devices
   ExpertRows rows_{};
@@ -134,7 +134,7 @@ class GatheredChoices {
 
 }  // namespace
 
-void build_gathered_choices(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_gathered_choices(LayerBuilder& build, const MoeMlp& moe, Name input) {
   GatheredChoices(build, moe, input).run();
 }
 

@@ -3,7 +3,7 @@
 
 namespace meshsim {
 
-void build_local(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_local(LayerBuilder& build, const MoeMlp& moe, Name input) {
   const ExpertRows rows = local_rows(moe, build.T());
   const std::int64_t D = build.plan().model.emb_dim;
   build.routes({1, build.T(), -1, Cut::by_source});

@@ -22,7 +22,7 @@ namespace {
 
 class Places {
  public:
-  Places(LayerBuilder& build, const MoeMlp& moe, const std::string& input)
+  Places(LayerBuilder& build, const MoeMlp& moe, Name input)
       : build_(build), moe_(moe), input_(input) {
     devices_ = build.plan().mesh.size("expert");
     sequences_ = build.batch().sequences;
@@ -52,8 +52,8 @@ class Places {
   bool split() const { return build_.ways() > 1; }
   std::int64_t columns() const { return returned_columns(build_); }
   // Rows that have arrived, and what the experts return of them before it is added up.
-  std::string arrived() const { return split() ? "rows_columns" : "rows_in"; }
-  std::string partial() const { return split() ? "rows_partial" : "rows_out"; }
+  Name arrived() const { return split() ? "rows_columns" : "rows_in"; }
+  Name partial() const { return split() ? "rows_partial" : "rows_out"; }
 
   void declare() {
     const std::int64_t D = this->D();
@@ -80,7 +80,7 @@ class Places {
     }
   }
 
-  void exchange(const char* name, const std::string& from, const std::string& to) {
+  void exchange(const char* name, Name from, Name to) {
     const Bytes rows = build_.symbol(from).bytes;
     const std::string d = "d_";
     build_.forward_beside(
@@ -92,7 +92,7 @@ class Places {
 
   void put_in_places() {
     build_.stage("dispatch_places");
-    const std::string to = spread() ? "placed" : arrived();
+    const Name to = spread() ? "placed" : arrived();
     matmul("dispatch_places", {sequences_, places_, length_, columns()}, {input_, "dispatch_mask"},
            {to}, false);
     matmul("dispatch_places_dx", {sequences_, length_, places_, columns()},
@@ -104,8 +104,8 @@ class Places {
   }
 
   // The mathematics are those of the chosen experts, whatever the places.
-  void product(const char* name, const Names& weights, const char* in, const char* out,
-               std::int64_t count, std::int64_t k, std::int64_t n) {
+  void product(Name name, const Names& weights, Name in, Name out, std::int64_t count,
+               std::int64_t k, std::int64_t n) {
     const std::int64_t local = moe_.experts / devices_;
     const std::int64_t m = checked_product({devices_, sequences_, per_expert_}, "places");
     const FlopCount model(
@@ -123,8 +123,7 @@ class Places {
             moe_.up_projections, D(), moe_.width);
     build_activation(build_, moe_, "");
     build_.stage("experts_down");
-    product("experts_down", {moe_block + "wo"}, "expert_hidden", partial().c_str(), 1, moe_.width,
-            D());
+    product("experts_down", {moe_block + "wo"}, "expert_hidden", partial(), 1, moe_.width, D());
     if (split())
       build_.transfer("reduce_rows", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
                       build_.axes().within, build_.activation_bytes(rows_, D()), partial(),
@@ -139,10 +138,10 @@ class Places {
       build_.stage("combine");
       exchange("combine", "rows_out", "returned");
     }
-    const std::string rows = spread() ? "returned" : "rows_out";
+    const Name rows = spread() ? "returned" : "rows_out";
     build_.stage("combine_places");
     if (split()) {
-      const std::string gradient = "d_combine_mask";
+      const Name gradient = "d_combine_mask";
       build_.backward(
           build_.collective("sum_mask_gradients", CollectiveKind::all_reduce, build_.axes().within,
                             build_.activation_bytes(build_.T(), places_), {gradient}, {gradient}));
@@ -161,7 +160,7 @@ class Places {
 
   LayerBuilder& build_;
   const MoeMlp& moe_;
-  const std::string& input_;
+  Name input_;
   std::int64_t devices_ = 1;     // P
   std::int64_t sequences_ = 0;   // B
   std::int64_t length_ = 0;      // S
@@ -172,7 +171,7 @@ class Places {
 
 }  // namespace
 
-void build_places(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_places(LayerBuilder& build, const MoeMlp& moe, Name input) {
   Places(build, moe, input).run();
 }
 

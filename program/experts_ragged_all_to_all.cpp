@@ -5,7 +5,7 @@
 
 namespace meshsim {
 
-void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_ragged_all_to_all(LayerBuilder& build, const MoeMlp& moe, Name input) {
   const std::int64_t P = build.plan().mesh.size("expert");
   const std::int64_t D = build.plan().model.emb_dim;
   const ExpertRows counts = ragged_rows(build, moe, build.T());

@@ -22,7 +22,7 @@ constexpr std::size_t scatter_stream = 1;
 
 class Ring {
  public:
-  Ring(LayerBuilder& build, const MoeMlp& moe, const std::string& input)
+  Ring(LayerBuilder& build, const MoeMlp& moe, Name input)
       : build_(build), moe_(moe), input_(input) {
     chunks_ = build.plan().config.integer("num_moe_token_chunks");
     barrier_ = build.plan().config.boolean("moe_chunk_barrier");
@@ -76,12 +76,10 @@ class Ring {
   bool hashed() const { return moe_.routing == MoeMlp::Routing::hash; }
 
   // "@2" of what chunk 2 has to itself, and of what it shares with every other chunk.
-  std::string own(const std::string& name, std::int64_t c) const {
-    return in_chunks() ? fmt::format("{}@{}", name, c) : name;
+  Name own(Name name, std::int64_t c) const {
+    return in_chunks() ? Name(fmt::format("{}@{}", name.text(), c)) : name;
   }
-  std::string turn(const std::string& name, std::int64_t c) const {
-    return in_chunks() ? fmt::format("{}@{}", name, c % 2) : name;
-  }
+  Name turn(Name name, std::int64_t c) const { return own(name, c % 2); }
 
   void declare(std::int64_t c) {
     build_.activation(turn("all_tokens", c), group_tokens_, D());
@@ -156,15 +154,15 @@ class Ring {
     if (chosen_by_scores()) beside.push_back(turn("all_scores", c));
     if (hashed()) beside.push_back(turn("all_ids", c));
     build_choice(build_, moe_, group_tokens_, turn("all_logits", c), beside, tag(c));
-    const std::string last_gather = !moe_.router         ? "gather_choices"
-                                    : hashed()           ? "gather_token_ids"
-                                    : chosen_by_scores() ? "gather_scores"
-                                                         : "gather_logits";
+    const Name last_gather = !moe_.router         ? "gather_choices"
+                             : hashed()           ? "gather_token_ids"
+                             : chosen_by_scores() ? "gather_scores"
+                                                  : "gather_logits";
     sort_keys(build_, own("routing", c), group_tokens_ * moe_.top_k, own("order", c));
-    const std::string first = moe_.router ? own("route", c) : own("sort_keys_of_order", c);
+    const Name first = moe_.router ? own("route", c) : own("sort_keys_of_order", c);
     if (in_chunks()) build_.forward_op(first).after = {own(last_gather, c)};
     moved_activation(build_, own("rows_in", c), rows_, D());
-    std::string tokens = turn("all_tokens", c);
+    Name tokens = turn("all_tokens", c);
     if (full_length()) {
       build_.activation(own("all_rows", c), group_tokens_ * moe_.top_k, D());
       take_rows(build_, own("take_all", c), tokens, own("order", c), own("all_rows", c), 2, 1);
@@ -183,7 +181,7 @@ class Ring {
   }
 
   void unpermute(std::int64_t c) {
-    std::string sums = turn("partial_out", c);
+    Name sums = turn("partial_out", c);
     if (full_length()) {
       sums = own("all_results", c);
       build_.activation(sums, group_tokens_ * moe_.top_k, returned());
@@ -215,7 +213,7 @@ class Ring {
 
   LayerBuilder& build_;
   const MoeMlp& moe_;
-  const std::string& input_;
+  Name input_;
   std::int64_t chunks_ = 1;
   bool barrier_ = false;
   std::int64_t tokens_ = 0;        // of one chunk
@@ -225,7 +223,7 @@ class Ring {
 
 }  // namespace
 
-void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+void build_ring_of_experts(LayerBuilder& build, const MoeMlp& moe, Name input) {
   Ring ring(build, moe, input);
   if (build.plan().config.integer("num_moe_token_chunks") > 1) {
     ring.pipelined();

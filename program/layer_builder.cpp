@@ -15,22 +15,24 @@ namespace {
 
 // The exchange that an operation belongs to: "gmm_up@2" is of the third share of the tokens, where
 // they are exchanged in shares.
-std::int64_t part_of(const std::string& name, const Exchange& exchange) {
-  const std::size_t at = name.find('@');
-  return exchange.parts > 1 && at != std::string::npos ? std::stoll(name.substr(at + 1)) : 0;
+std::int64_t part_of(Name name, const Exchange& exchange) {
+  const std::string& text = name.text();
+  const std::size_t at = text.find('@');
+  return exchange.parts > 1 && at != std::string::npos ? std::stoll(text.substr(at + 1)) : 0;
 }
 
 }  // namespace
 
 Names gradients_of(const Names& names) {
   Names gradients;
-  for (const std::string& name : names) gradients.push_back("d_" + name);
+  for (const Name name : names) gradients.push_back("d_" + name);
   return gradients;
 }
 
-std::string with_suffix(const std::string& name, const char* suffix) {
-  const std::size_t chunk = name.find('@');
-  return name.substr(0, chunk) + suffix + (chunk == std::string::npos ? "" : name.substr(chunk));
+Name with_suffix(Name name, const char* suffix) {
+  const std::string& text = name.text();
+  const std::size_t chunk = std::min(text.find('@'), text.size());
+  return text.substr(0, chunk) + suffix + text.substr(chunk);
 }
 
 FlopCount flops_of(const std::vector<Matmul>& matmuls) {
@@ -40,10 +42,15 @@ FlopCount flops_of(const std::vector<Matmul>& matmuls) {
   return flops;
 }
 
-Symbol LayerTemplate::symbol(const std::string& name) const {
+Name without_chunk(Name name) {
+  const std::size_t chunk = name.text().find('@');
+  return chunk == std::string::npos ? name : Name(name.text().substr(0, chunk));
+}
+
+Symbol LayerTemplate::symbol(Name name) const {
   if (const auto found = symbols.find(name); found != symbols.end()) return found->second;
   if (name.starts_with("d_")) {
-    Symbol gradient = symbol(name.substr(2));
+    Symbol gradient = symbol(name.text().substr(2));
     gradient.category = "activation_gradients";
     return gradient;
   }
@@ -68,7 +75,7 @@ bool defers_backward(const LayerTemplate& layer) {
     for (const auto* ops : {&layer.stages[s].backward, &layer.stages[s].backward_beside}) {
       for (const OpTemplate& op : *ops) {
         if (!std::all_of(op.reads.begin(), op.reads.end(),
-                         [](const std::string& symbol) { return symbol.starts_with("d_"); }))
+                         [](Name symbol) { return symbol.starts_with("d_"); }))
           return false;
       }
     }
@@ -76,9 +83,9 @@ bool defers_backward(const LayerTemplate& layer) {
   return layer.deferred > 0;
 }
 
-std::set<std::string> residuals(const LayerTemplate& layer) {
-  std::set<std::string> written;
-  std::set<std::string> read;
+std::set<Name> residuals(const LayerTemplate& layer) {
+  std::set<Name> written;
+  std::set<Name> read;
   for (const Stage& stage : layer.stages) {
     for (const auto* ops : {&stage.forward, &stage.forward_beside}) {
       for (const OpTemplate& op : *ops) written.insert(op.writes.begin(), op.writes.end());
@@ -87,17 +94,16 @@ std::set<std::string> residuals(const LayerTemplate& layer) {
       for (const OpTemplate& op : *ops) read.insert(op.reads.begin(), op.reads.end());
     }
   }
-  std::set<std::string> both;
+  std::set<Name> both;
   std::set_intersection(written.begin(), written.end(), read.begin(), read.end(),
                         std::inserter(both, both.begin()));
   return both;
 }
 
-Recomputation recomputation(const LayerTemplate& layer, const std::set<std::string>& kept,
-                            bool output) {
-  std::set<std::string> needed;
-  const auto need = [&](const std::vector<std::string>& reads) {
-    for (const std::string& symbol : reads) {
+Recomputation recomputation(const LayerTemplate& layer, const std::set<Name>& kept, bool output) {
+  std::set<Name> needed;
+  const auto need = [&](const Names& reads) {
+    for (const Name symbol : reads) {
       if (!kept.contains(symbol)) needed.insert(symbol);
     }
   };
@@ -114,7 +120,7 @@ Recomputation recomputation(const LayerTemplate& layer, const std::set<std::stri
     bool found = false;  // an operation that was not marked yet
     const auto visit = [&](const OpTemplate& op, std::size_t at) {
       if (again[s][at] || std::none_of(op.writes.begin(), op.writes.end(),
-                                       [&](const std::string& w) { return needed.contains(w); }))
+                                       [&](Name w) { return needed.contains(w); }))
         return;
       again[s][at] = found = true;
       need(op.reads);
@@ -130,8 +136,8 @@ Recomputation recomputation(const LayerTemplate& layer, const std::set<std::stri
   return again;
 }
 
-LayerBuilder::LayerBuilder(const Plan& plan, std::string layer_kind,
-                           const std::vector<Tensor>& tensors, LocalBatch batch)
+LayerBuilder::LayerBuilder(const Plan& plan, Name layer_kind, const std::vector<Tensor>& tensors,
+                           LocalBatch batch)
     : plan_(plan),
       batch_(std::move(batch)),
       format_(number_format(plan).value_or(NumberFormat::bfloat16)) {
@@ -143,44 +149,41 @@ std::int64_t LayerBuilder::stream_columns() const {
   return plan_.model.emb_dim / shards(plan_.mesh, batch_.axes.embed);
 }
 
-void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std::int64_t columns) {
+void LayerBuilder::activation(Name symbol, std::int64_t rows, std::int64_t columns) {
   activation(symbol, rows, columns, plan_.training.activations);
 }
 
-void LayerBuilder::activation(const std::string& symbol, std::int64_t rows, std::int64_t columns,
-                              DType dtype) {
+void LayerBuilder::activation(Name symbol, std::int64_t rows, std::int64_t columns, DType dtype) {
   const std::vector<std::int64_t> shape{rows, columns};
   const Bytes bytes = padded_bytes(shape, dtype);
   layer_.symbols[symbol] = {"activations", bytes, bytes};
 }
 
-void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t rows,
-                                     std::int64_t touched_rows, std::int64_t columns) {
+void LayerBuilder::padded_activation(Name symbol, std::int64_t rows, std::int64_t touched_rows,
+                                     std::int64_t columns) {
   padded_activation(symbol, rows, touched_rows, columns, plan_.training.activations);
 }
 
-void LayerBuilder::padded_activation(const std::string& symbol, std::int64_t rows,
-                                     std::int64_t touched_rows, std::int64_t columns, DType dtype) {
+void LayerBuilder::padded_activation(Name symbol, std::int64_t rows, std::int64_t touched_rows,
+                                     std::int64_t columns, DType dtype) {
   activation(symbol, touched_rows, columns, dtype);
   const Bytes touched = layer_.symbols[symbol].bytes;
   activation(symbol, rows, columns, dtype);
   layer_.symbols[symbol].touched = touched;
 }
 
-void LayerBuilder::routed_activation(const std::string& symbol, std::int64_t rows,
-                                     std::int64_t routed_rows, std::int64_t columns) {
+void LayerBuilder::routed_activation(Name symbol, std::int64_t rows, std::int64_t routed_rows,
+                                     std::int64_t columns) {
   routed_activation(symbol, rows, routed_rows, columns, plan_.training.activations);
 }
 
-void LayerBuilder::routed_activation(const std::string& symbol, std::int64_t rows,
-                                     std::int64_t routed_rows, std::int64_t columns, DType dtype) {
+void LayerBuilder::routed_activation(Name symbol, std::int64_t rows, std::int64_t routed_rows,
+                                     std::int64_t columns, DType dtype) {
   padded_activation(symbol, rows, routed_rows, columns, dtype);
   layer_.symbols[symbol].routed_rows = routed_rows;
 }
 
-void LayerBuilder::stage(std::string name) {
-  layer_.stages.push_back({std::move(name), {}, {}, {}, {}});
-}
+void LayerBuilder::stage(Name name) { layer_.stages.push_back({std::move(name), {}, {}, {}, {}}); }
 void LayerBuilder::forward(OpTemplate op) { current().forward.push_back(std::move(op)); }
 void LayerBuilder::forward_beside(OpTemplate op) {
   current().forward_beside.push_back(std::move(op));
@@ -198,7 +201,7 @@ void LayerBuilder::backward_beside_first(OpTemplate op) {
 
 namespace {
 
-OpTemplate& named(std::vector<OpTemplate>& ops, const std::string& name) {
+OpTemplate& named(std::vector<OpTemplate>& ops, Name name) {
   for (OpTemplate& op : ops) {
     if (op.name == name) return op;
   }
@@ -207,21 +210,17 @@ OpTemplate& named(std::vector<OpTemplate>& ops, const std::string& name) {
 
 }  // namespace
 
-OpTemplate& LayerBuilder::forward_op(const std::string& name) {
-  return named(current().forward, name);
-}
-OpTemplate& LayerBuilder::backward_op(const std::string& name) {
-  return named(current().backward, name);
-}
+OpTemplate& LayerBuilder::forward_op(Name name) { return named(current().forward, name); }
+OpTemplate& LayerBuilder::backward_op(Name name) { return named(current().backward, name); }
 
-std::size_t LayerBuilder::weight(const std::string& name) const {
+std::size_t LayerBuilder::weight(Name name) const {
   for (std::size_t i = 0; i < layer_.weights.size(); ++i) {
     if (layer_.weights[i].name == name) return i;
   }
   throw std::logic_error("layer template without weight " + name);
 }
 
-OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matmul> matmuls,
+OpTemplate LayerBuilder::compute(Name name, OpKind kind, std::vector<Matmul> matmuls,
                                  FlopCount model_flops, Names reads, Names writes,
                                  const Names& weights, const Names& gradients) const {
   OpTemplate op;
@@ -232,7 +231,7 @@ OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matm
   work.matmuls = std::move(matmuls);
   work.model_flops = model_flops;
   for (const Names* names : {&reads, &writes}) {
-    for (const std::string& name_of : *names) {
+    for (const Name name_of : *names) {
       const Symbol symbol = layer_.symbol(name_of);
       work.hbm_bytes += symbol.touched;
       if (symbol.routed_rows == 0) continue;
@@ -240,11 +239,11 @@ OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matm
       op.routed.bytes += symbol.touched;
     }
   }
-  for (const std::string& w : weights) {
+  for (const Name w : weights) {
     op.weights.push_back(weight(w));
     work.hbm_bytes += layer_.weights[op.weights.back()].gathered;
   }
-  for (const std::string& g : gradients) {
+  for (const Name g : gradients) {
     op.gradients.push_back(weight(g));
     work.hbm_bytes += layer_.weights[op.gradients.back()].gathered;
   }
@@ -254,7 +253,7 @@ OpTemplate LayerBuilder::compute(std::string name, OpKind kind, std::vector<Matm
   return op;
 }
 
-OpTemplate LayerBuilder::collective(std::string name, CollectiveKind kind,
+OpTemplate LayerBuilder::collective(Name name, CollectiveKind kind,
                                     std::vector<std::string> mesh_axes, Bytes payload, Names reads,
                                     Names writes) const {
   const std::int64_t group = shards(plan_.mesh, mesh_axes);
@@ -266,9 +265,9 @@ OpTemplate LayerBuilder::collective(std::string name, CollectiveKind kind,
   return op;
 }
 
-void LayerBuilder::transfer(const std::string& name, CollectiveKind there, CollectiveKind back,
-                            const std::vector<std::string>& mesh_axes, Bytes payload,
-                            const std::string& from, const std::string& to) {
+void LayerBuilder::transfer(Name name, CollectiveKind there, CollectiveKind back,
+                            const std::vector<std::string>& mesh_axes, Bytes payload, Name from,
+                            Name to) {
   forward(collective(name, there, mesh_axes, payload, {from}, {to}));
   backward(
       collective(with_suffix(name, "_back"), back, mesh_axes, payload, {"d_" + to}, {"d_" + from}));
@@ -279,8 +278,8 @@ Bytes LayerBuilder::activation_bytes(std::int64_t rows, std::int64_t columns) co
                                "activation bytes"));
 }
 
-OpTemplate LayerBuilder::exchange(std::string name, bool to_experts, std::int64_t slots,
-                                  Bytes payload, Names reads, Names writes) const {
+OpTemplate LayerBuilder::exchange(Name name, bool to_experts, std::int64_t slots, Bytes payload,
+                                  Names reads, Names writes) const {
   OpTemplate op = collective(std::move(name), CollectiveKind::all_to_all, {"expert"}, payload,
                              std::move(reads), std::move(writes));
   op.part = part_of(op.name, layer_.exchange);
@@ -288,9 +287,8 @@ OpTemplate LayerBuilder::exchange(std::string name, bool to_experts, std::int64_
   return op;
 }
 
-void LayerBuilder::linear(const std::string& name, const Names& weights, const Names& in,
-                          const Names& out, std::vector<Matmul> matmuls,
-                          std::optional<FlopCount> model_flops) {
+void LayerBuilder::linear(Name name, const Names& weights, const Names& in, const Names& out,
+                          std::vector<Matmul> matmuls, std::optional<FlopCount> model_flops) {
   const FlopCount flops = model_flops.value_or(flops_of(matmuls));
   // dX = dY W^T: [m, n] x [n, k]; dW = X^T dY: [k, m] x [m, n].
   std::vector<Matmul> input_gradient;
@@ -300,7 +298,7 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
     weight_gradient.push_back({p.count, p.k, p.m, p.n});
   }
   Names reads = in;
-  for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
+  for (const Name gradient : gradients_of(out)) reads.push_back(gradient);
   const auto product = [&](OpTemplate op) {
     std::get<Compute>(op.work).format = format_;
     return op;
@@ -312,7 +310,7 @@ void LayerBuilder::linear(const std::string& name, const Names& weights, const N
   forward(product(compute(name, OpKind::matmul, std::move(matmuls), flops, in, out, weights)));
 }
 
-OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<Matmul> matmuls,
+OpTemplate LayerBuilder::grouped(Product product, Name name, std::vector<Matmul> matmuls,
                                  Names reads, Names writes, const Names& weights,
                                  const Groups& groups) const {
   const bool sums_rows = product == Product::weight_gradients;
@@ -328,7 +326,7 @@ OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<
                                                   : groups.tiles.forward;
   work.contracts_rows = sums_rows;
   Bytes whole;
-  for (const std::string& w : weights) {
+  for (const Name w : weights) {
     const Bytes bytes = layer_.weights[weight(w)].gathered;
     whole += bytes;
     if (sums_rows && groups.adds) work.hbm_bytes += bytes;
@@ -337,8 +335,7 @@ OpTemplate LayerBuilder::grouped(Product product, std::string name, std::vector<
   return op;
 }
 
-void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
-                                  const std::string& in, const Names& out,
+void LayerBuilder::grouped_linear(Name name, const Names& weights, Name in, const Names& out,
                                   std::vector<Matmul> matmuls, const Groups& groups) {
   std::vector<Matmul> input_gradient;
   for (const Matmul& p : matmuls) input_gradient.push_back({p.count, p.m, p.n, p.k});
@@ -352,13 +349,12 @@ void LayerBuilder::grouped_linear(const std::string& name, const Names& weights,
                    std::move(reads), {}, weights, groups));
 }
 
-void LayerBuilder::vector(const std::string& name, const Names& weights, const Names& in,
-                          const Names& out, const Names& kept, const Names& of,
-                          FlopCount model_flops) {
+void LayerBuilder::vector(Name name, const Names& weights, const Names& in, const Names& out,
+                          const Names& kept, const Names& of, FlopCount model_flops) {
   forward(compute(name, OpKind::elementwise, {}, model_flops, in, out, weights));
   if (of.empty()) return;
   Names reads = kept;
-  for (const std::string& gradient : gradients_of(out)) reads.push_back(gradient);
+  for (const Name gradient : gradients_of(out)) reads.push_back(gradient);
   backward(compute(with_suffix(name, "_back"), OpKind::elementwise, {}, model_flops * 2,
                    std::move(reads), gradients_of(of), weights, weights));
 }

@@ -16,13 +16,13 @@ Names with(Names names, const Names& more) {
 // One mixing site of the hyper-connections around a block that maps `u` to its outputs: the streams
 // of `in` collapse into u; the block's outputs are injected into the mixed streams of `out`.
 struct Site {
-  std::string path;     // "mhc_attention/"
-  std::string norm;     // of the collapsed stream
-  std::string in, out;  // streams
-  std::string u;
+  std::string path;  // "mhc_attention/"
+  Name norm;         // of the collapsed stream
+  Name in, out;      // streams
+  Name u;
 };
 
-std::string coefficients(const Site& site) { return site.u + "_mix"; }
+Name coefficients(const Site& site) { return site.u + "_mix"; }
 
 // Where the columns of the streams are split: the squares of the k streams and of what they
 // collapse into, and the products with the mixing weights; backward, the same norms, and the
@@ -37,7 +37,7 @@ std::vector<ColumnSum> collapse_sums(const LayerBuilder& build, bool backward) {
 
 void open_site(LayerBuilder& build, const Site& site) {
   const std::int64_t k = build.plan().model.hyper_connections->streams;
-  const std::string mix = coefficients(site);
+  const Name mix = coefficients(site);
   const bool split = !build.axes().embed.empty();
   stream_activation(build, site.u);
   build.activation(mix, build.stream_rows(), 2 * k + 2 * k * k, DType::float32);
@@ -52,7 +52,7 @@ void open_site(LayerBuilder& build, const Site& site) {
       {build.stream_rows(), 2 * k * build.stream_columns(), k * k + 2 * k + 1}, "mhc FLOPs"));
   Names in{site.in};
   Names kept{site.in, mix};
-  const std::string sums = site.u + "_sums";
+  const Name sums = site.u + "_sums";
   if (split) {
     column_sums(build, sums, in, collapse_sums(build, false));
     in.push_back(sums);
@@ -72,7 +72,7 @@ void close_site(LayerBuilder& build, const Site& site, const Names& outputs) {
       checked_product({build.stream_rows(), k * build.stream_columns(), 2 * k + 1}, "mhc FLOPs"));
   // Of the coefficients' gradients each device has what its columns give.
   if (!build.axes().embed.empty()) {
-    const std::string gradient = "d_" + coefficients(site);
+    const Name gradient = "d_" + coefficients(site);
     const Bytes payload(checked_product({build.stream_rows(), k * k + k, 4}, "mixing gradients"));
     build.backward(build.collective("mix_sums_back", CollectiveKind::all_reduce, build.axes().embed,
                                     payload, {gradient}, {gradient}));
@@ -80,8 +80,7 @@ void close_site(LayerBuilder& build, const Site& site, const Names& outputs) {
   build.vector("mix", {}, inputs, {site.out}, inputs, inputs, flops);
 }
 
-void build_hyper_connected(LayerBuilder& build, const LayerKind& kind, const std::string& in,
-                           const std::string& out) {
+void build_hyper_connected(LayerBuilder& build, const LayerKind& kind, Name in, Name out) {
   const Site attention{"mhc_attention/", "pre_self_attention_layer_norm/scale", in, "x_mid",
                        "attention_in"};
   open_site(build, attention);
@@ -98,11 +97,9 @@ Names norm_weights(const ModelSpec& model, const std::string& path) {
 }
 
 // mid = in + attention(norm(in)); out = mid + mlp(norm(mid))
-void build_pre_norm(LayerBuilder& build, const LayerKind& kind, const std::string& in,
-                    const std::string& out) {
+void build_pre_norm(LayerBuilder& build, const LayerKind& kind, Name in, Name out) {
   const ModelSpec& model = build.plan().model;
-  for (const std::string& stream :
-       {std::string("attention_in"), std::string("x_mid"), std::string("mlp_in"), out})
+  for (const Name stream : {Name("attention_in"), Name("x_mid"), Name("mlp_in"), out})
     stream_activation(build, stream);
   build.stage("attention_norm");
   stream_norm(build, "attention_norm", norm_weights(model, "pre_self_attention_layer_norm"), in,
@@ -205,7 +202,7 @@ LayerTemplate whole_prediction(const Plan& plan, const LocalBatch& batch) {
   LayerBuilder build(plan, "mtp", tensors, batch);
   const Names table{"token_embedder/embedding"};
   build.stage("embedding");
-  const std::string found = partial_output(build, "next_tokens");
+  const Name found = partial_output(build, "next_tokens");
   OpTemplate lookup = build.compute("lookup", OpKind::elementwise, {}, {}, {}, {found}, table);
   std::get<Compute>(lookup.work).hbm_bytes =
       build.symbol(found).touched * 2;  // only this batch's rows

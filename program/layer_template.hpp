@@ -23,22 +23,24 @@
 
 namespace meshsim {
 
+using Names = std::vector<Name>;
+
 struct OpTemplate {
-  std::string name;
+  Name name;
   std::variant<Compute, Collective> work;
-  std::vector<std::string> reads, writes;
-  std::vector<std::string> spares;     // read by nothing, freed after it (Leaf::spares)
+  Names reads, writes;
+  Names spares;                        // read by nothing, freed after it (Leaf::spares)
   std::vector<std::size_t> weights;    // read, as indices into LayerTemplate::weights
   std::vector<std::size_t> gradients;  // written: gradients of these weights
   std::size_t stream = 0;              // beside: the branch that it runs in, after those before it
   std::int32_t index = -1;             // among all operations of the template
-  std::vector<std::string> after;      // of the same stage and pass, in other branches: waited for
+  Names after;                         // of the same stage and pass, in other branches: waited for
   Routed routed;                       // its exchange is set when the layer is used
   std::int64_t part = 0;               // of the layer's tokens: which exchange
 };
 
 struct Stage {
-  std::string name;
+  Name name;
   std::vector<OpTemplate> forward;
   std::vector<OpTemplate> forward_beside;  // collectives beside `forward`, in streams
   std::vector<OpTemplate> backward;
@@ -51,7 +53,7 @@ struct Stage {
 };
 
 struct Symbol {
-  std::string category;
+  Name category;
   Bytes bytes;                   // of the buffer
   Bytes touched;                 // what an operation moves of it
   std::int64_t routed_rows = 0;  // these bytes are those of so many routed rows; 0: of none
@@ -66,16 +68,16 @@ struct Exchange {
 };
 
 struct LayerTemplate {
-  std::string layer_kind;
+  Name layer_kind;
   std::vector<Weight> weights;
   std::vector<Stage> stages;
-  std::map<std::string, Symbol> symbols;  // gradients are not listed: d_x is as large as x
+  std::map<Name, Symbol> symbols;  // gradients are not listed: d_x is as large as x
   Exchange exchange;
   // 0, or 2: the last two stages, a transfer and what follows it, may run beside the first stage of
   // the same kind of layer after this one; backward, the other way round.
   std::size_t deferred = 0;
 
-  Symbol symbol(const std::string& name) const;
+  Symbol symbol(Name name) const;
 };
 
 // The streams that layers hand on: symbols that every template has, of the same size in all of
@@ -90,12 +92,15 @@ LayerTemplate layer_template(const Plan& plan, const LayerKind& kind, const Loca
 // through one more layer of the last kind. Only for models without hyper-connections.
 LayerTemplate mtp_template(const Plan& plan, const LocalBatch& batch);
 
+// `name` as it is in every chunk.
+Name without_chunk(Name name);
+
 // Whether the backward pass of the deferred stages needs gradients only: it may then run before the
 // layer is computed again.
 bool defers_backward(const LayerTemplate& layer);
 
 // The symbols that the forward pass of `layer` writes and its backward pass reads.
-std::set<std::string> residuals(const LayerTemplate& layer);
+std::set<Name> residuals(const LayerTemplate& layer);
 
 // Which forward operations must run again in the backward pass: per stage, per operation
 // (forward_beside after forward).
@@ -103,7 +108,6 @@ using Recomputation = std::vector<std::vector<bool>>;
 
 // The recomputation when the layer's input and `kept` are still there: the operations that lead to
 // what the backward pass reads, or, with `output`, to the layer's output.
-Recomputation recomputation(const LayerTemplate& layer, const std::set<std::string>& kept,
-                            bool output);
+Recomputation recomputation(const LayerTemplate& layer, const std::set<Name>& kept, bool output);
 
 }  // namespace meshsim

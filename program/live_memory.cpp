@@ -11,7 +11,7 @@ namespace meshsim {
 namespace {
 
 std::string place(const Leaf& leaf) {
-  return fmt::format("{} {} {}", leaf.layer_kind, name(leaf.pass), leaf.name);
+  return fmt::format("{} {} {}", leaf.layer_kind.text(), name(leaf.pass), leaf.name.text());
 }
 
 // Live bytes at every leaf, by differences.

@@ -46,7 +46,7 @@ LocalBatch layer_batch(const Plan& plan);
 
 // One weight of a layer: how it rests, how it is gathered for use, how its gradient is reduced.
 struct Weight {
-  std::string name;
+  Name name;
   bool trainable = true;
   bool gradient = true;                  // a gradient reaches it
   std::int64_t elements = 0;             // of one device's working copy, after the gather

@@ -121,7 +121,7 @@ void Lowering::lay_out_runs() {
       const bool each = run.policy.everything || run.pipelined;
       if (each && !last) run.kept.back()[layer_output] = Kept::on_device;
       if (staggered && !last) run.kept.back()[layer_output] = Kept::on_host;
-      std::set<std::string> names;
+      std::set<Name> names;
       for (const auto& [symbol, where] : run.kept.back()) names.insert(symbol);
       run.again.push_back(recomputation(*layer, names, !last));
     }
@@ -298,7 +298,7 @@ void Lowering::optimizer(std::vector<ProgramNode>& nodes) {
     const auto at = static_cast<std::size_t>(which);
     return Amount(emit_.state_numbers() + static_cast<NumberId>(at), Bytes(state_[at]));
   };
-  const std::string kind = "optimizer";
+  const Name kind = "optimizer";
   if (plan_.config.real("gradient_clipping_threshold") > 0) {
     nodes.push_back(
         emit_.move("gradient_norm", kind, Pass::optimizer, gradients, gradient_stores_, {}));
@@ -354,7 +354,7 @@ ProgramNode with_beside(ProgramNode main, Beside beside) {
   return parallel(std::move(main), sequence(std::move(beside)));
 }
 
-std::string gradient_of(const char* symbol) { return std::string("d_") + symbol; }
+Name gradient_of(const char* symbol) { return std::string("d_") + symbol; }
 
 Copies no_copies(const LayerTemplate& layer) { return Copies(layer.weights.size(), no_buffer); }
 

@@ -52,7 +52,7 @@ std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& s
                                                  Copies copies, BufferId in, BufferId out,
                                                  const LayerTemplate& next, Copies& next_copies) {
   std::vector<ProgramNode> nodes;
-  const std::string& kind = run.block.front()->layer_kind;
+  const Name kind = run.block.front()->layer_kind;
   if (stored.inputs != no_buffer) {
     nodes.push_back(
         emit_.move("save_input", kind, Pass::forward, carry_bytes(run) * 2, {in}, {stored.inputs}));
@@ -89,7 +89,7 @@ std::vector<ProgramNode> Lowering::forward_block(const Run& run, const Stored& s
 
 void Lowering::hand_on(Handed& handed, Pass pass, Instance& use) {
   const LayerTemplate& layer = *use.layer;
-  std::map<std::string, BufferId>& known = handed[&layer];
+  std::map<Name, BufferId>& known = handed[&layer];
   for (const auto& [symbol, buffer] : known) use.symbols.try_emplace(symbol, buffer);
   for (std::size_t s = layer.stages.size() - layer.deferred; s < layer.stages.size(); ++s) {
     const Stage& stage = layer.stages[s];
@@ -98,9 +98,9 @@ void Lowering::hand_on(Handed& handed, Pass pass, Instance& use) {
                             there ? &stage.forward_beside : &stage.backward_beside}) {
       for (const OpTemplate& op : *ops) {
         for (const auto* symbols : {&op.reads, &op.writes}) {
-          for (const std::string& symbol : *symbols) {
+          for (const Name symbol : *symbols) {
             const auto at = use.symbols.find(symbol);
-            if (symbol.find('@') != std::string::npos && at != use.symbols.end())
+            if (without_chunk(symbol) != symbol && at != use.symbols.end())
               known.try_emplace(symbol, at->second);
           }
         }

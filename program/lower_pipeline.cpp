@@ -53,7 +53,7 @@ std::vector<ProgramNode> Lowering::iterations(const Run& run, ProgramNode body, 
 }
 
 BufferId Lowering::enter_pipeline(std::vector<ProgramNode>& nodes, Pass pass, BufferId batch) {
-  const std::string& kind = pipelined_run().block.front()->layer_kind;
+  const Name kind = pipelined_run().block.front()->layer_kind;
   const BufferId microbatch =
       pass == Pass::forward ? carry(pipelined_run()) : gradient_carry(pipelined_run());
   std::vector<BufferId> writes{microbatch};
@@ -136,7 +136,7 @@ void Lowering::scatter_behind(std::size_t r, std::vector<ProgramNode>& nodes) {
   for (std::size_t j = 0; j < run.block.size(); ++j) {
     BufferId& store = stored_[r].gradients[j];
     const BufferId whole = store;
-    const std::string& name = run.block[j]->layer_kind;
+    const Name name = run.block[j]->layer_kind;
     store = emit_.buffer(name + " gradients", "gradients",
                          resting_shards(plan_, run.kinds[j]) * run.weight_sets);
     std::vector<ProgramNode> set;

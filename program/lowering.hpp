@@ -32,11 +32,11 @@ struct Run {
   bool pipelined = false;
   std::vector<int> kinds;  // per layer of the block
   RematPolicy policy;
-  std::vector<std::map<std::string, Kept>> kept;  // per layer of the block
-  std::vector<Recomputation> again;               // per layer of the block
-  std::vector<std::int64_t> moe_layers;  // per layer of the block, in the first repeat: which MoE
-                                         // layer it is; -1: none, or routing is balanced
-  std::int64_t moe_stride = 0;           // MoE layers of a repeat
+  std::vector<std::map<Name, Kept>> kept;  // per layer of the block
+  std::vector<Recomputation> again;        // per layer of the block
+  std::vector<std::int64_t> moe_layers;    // per layer of the block, in the first repeat: which MoE
+                                           // layer it is; -1: none, or routing is balanced
+  std::int64_t moe_stride = 0;             // MoE layers of a repeat
 
   // Whether the block's first layer runs again before its last goes backward: then its weights come
   // first.
@@ -47,10 +47,9 @@ struct Run {
 struct Stored {
   BufferId inputs = no_buffer;        // of a scan, which overwrites its stream; unless on the host
   BufferId single_input = no_buffer;  // of a run that runs once: its input stream
-  std::vector<std::map<std::string, BufferId>>
-      symbols;                      // kept on the device, per layer of the block
-  std::vector<BufferId> gradients;  // reduced, per layer of the block
-  std::int64_t repeat = 0;          // of the run: the one that is laid out
+  std::vector<std::map<Name, BufferId>> symbols;  // kept on the device, per layer of the block
+  std::vector<BufferId> gradients;                // reduced, per layer of the block
+  std::int64_t repeat = 0;                        // of the run: the one that is laid out
 };
 
 // A layer whose backward pass comes next, and what it repeats first.
@@ -151,7 +150,7 @@ class Lowering {
 
   // Buffers that one execution of a scan's body hands to the next through deferred stages: all
   // executions use the same. Those of `use` are taken, or remembered where there are none.
-  using Handed = std::map<const LayerTemplate*, std::map<std::string, BufferId>>;
+  using Handed = std::map<const LayerTemplate*, std::map<Name, BufferId>>;
   static void hand_on(Handed& handed, Pass pass, Instance& use);
 
   // Whose weights a run's backward pass needs first.
@@ -280,7 +279,7 @@ class Lowering {
 // `main` with the nodes of `beside`, one after the other, beside it.
 ProgramNode with_beside(ProgramNode main, Beside beside);
 
-std::string gradient_of(const char* symbol);  // "d_" + symbol
+Name gradient_of(const char* symbol);  // "d_" + symbol
 
 Copies no_copies(const LayerTemplate& layer);
 

@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "units/checked.hpp"
-#include "units/interned.hpp"
 
 namespace meshsim {
 
@@ -175,13 +174,13 @@ void MemoryPlan::find_candidates(const LiveClasses& classes, const Lifetimes& li
 
 void MemoryPlan::find_lives(const StepProgram& program, const Lifetimes& lifetimes,
                             std::span<const NumberId> first) {
-  const auto named = [&](const std::string& category) {  // there are few
+  const auto named = [&](Name category) {  // there are few
     return std::find(names_.begin(), names_.end(), category);
   };
   for (std::size_t id = 0; id < program.buffers.size(); ++id) {
-    const std::string& category = program.buffers[id].category;
+    const Name category = program.buffers[id].category;
     if (lifetimes.ranges()[id].used() && named(category) == names_.end())
-      names_.push_back(interned(category));
+      names_.push_back(category);
   }
   std::sort(names_.begin(), names_.end());
   for (std::size_t id = 0; id < program.buffers.size(); ++id) {

@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,7 +30,7 @@ class MemoryPlan {
 
   struct Peak {
     Bytes temp;
-    std::vector<std::pair<std::string_view, Bytes>> categories;  // sorted by name
+    std::vector<std::pair<Name, Bytes>> categories;  // sorted by name
   };
   // Of a plan with these numbers at each slot, into `peak`, whose space is used again. What lives
   // at a candidate is found when it is the peak for the first time, and kept.
@@ -57,7 +56,7 @@ class MemoryPlan {
     Term term;
   };
   // By name; without terms where what lives of it has no bytes.
-  using Categories = std::vector<std::pair<std::string_view, std::vector<Term>>>;
+  using Categories = std::vector<std::pair<Name, std::vector<Term>>>;
   struct Candidate {
     int leaf = 0;
     std::size_t end = 0;  // of its changes since the candidate before, in changes_
@@ -75,7 +74,7 @@ class MemoryPlan {
   std::vector<Candidate> candidates_;    // in program order
   std::vector<ClassTerm> changes_;
   std::vector<std::int64_t> class_bytes_;  // scratch space
-  std::vector<std::string_view> names_;    // of the categories, sorted
+  std::vector<Name> names_;                // of the categories, sorted
   std::vector<LiveTerm> live_;             // of buffers that are used, by category, slot and number
   struct Life {
     int first = 0, last = 0;

@@ -4,7 +4,7 @@
 
 namespace meshsim {
 
-Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) {
+Names build_mlp(LayerBuilder& build, const Mlp& mlp, Name stream) {
   if (const auto* dense = std::get_if<DenseMlp>(&mlp)) {
     build.stage("mlp");
     build_dense(build, "mlp/", *dense, "mlp", enter_block(build, stream), "mlp_out");
@@ -19,7 +19,7 @@ Names build_mlp(LayerBuilder& build, const Mlp& mlp, const std::string& stream) 
   return build_routed(build, moe, places ? stream : enter_block(build, stream));
 }
 
-Names build_routed(LayerBuilder& build, const MoeMlp& moe, const std::string& input) {
+Names build_routed(LayerBuilder& build, const MoeMlp& moe, Name input) {
   const ResolvedConfig& config = build.plan().config;
   if (splits_batch(build.plan())) {
     build_gathered_choices(build, moe, input);

@@ -32,7 +32,7 @@ LayerTemplate moe_block_template(const Plan& plan, const LocalBatch& batch) {
   const Names outputs = build_routed(build, block_of(plan), layer_input);
   // The loss: every output is read, and its gradient written.
   Names gradients;
-  for (const std::string& output : outputs) gradients.push_back("d_" + output);
+  for (const Name output : outputs) gradients.push_back("d_" + output);
   build.stage("loss");
   build.forward(build.compute("loss", OpKind::elementwise, {}, {}, outputs, gradients));
   return build.take();

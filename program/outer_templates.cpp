@@ -35,8 +35,8 @@ LayerTemplate embedding_template(const Plan& plan, const LocalBatch& batch) {
   // Each of the X devices has the rows of its part of the vocabulary; the rest of a token's sum
   // comes from the others.
   const bool split = build.ways() > 1;
-  const std::string one = split && streams(plan) > 1 ? "embedded" : layer_output;
-  const std::string found = split ? partial_output(build, one) : layer_output;
+  const Name one = split && streams(plan) > 1 ? "embedded" : layer_output;
+  const Name found = split ? partial_output(build, one) : layer_output;
   Names tables{"token_embedder/embedding"};
   if (plan.model.learned_positions > 0) tables.emplace_back("decoder/position_embedder/embedding");
   OpTemplate lookup = build.compute("lookup", OpKind::elementwise, {}, {}, {}, {found}, tables);
@@ -95,7 +95,7 @@ LayerTemplate head_template(const Plan& plan, const LocalBatch& batch) {
     stream_norm(build, "final_norm", weights, layer_input, "final");
   }
   build.stage("lm_head");
-  const std::string head =
+  const Name head =
       model.tied_embedding ? "token_embedder/embedding" : "decoder/logits_dense/kernel";
   build.unquantised();
   build.linear("lm_head", {head}, {enter_block(build, "final")}, {"logits"}, {{1, T, D, V}});

@@ -115,14 +115,14 @@ RematPolicy remat_policy(const Plan& plan) {
   return policy;
 }
 
-std::map<std::string, Kept> kept_symbols(const RematPolicy& policy, const LayerTemplate& layer) {
-  std::map<std::string, Kept> kept;
+std::map<Name, Kept> kept_symbols(const RematPolicy& policy, const LayerTemplate& layer) {
+  std::map<Name, Kept> kept;
   if (policy.everything) {
-    for (const std::string& symbol : residuals(layer)) kept[symbol] = Kept::on_device;
+    for (const Name symbol : residuals(layer)) kept[symbol] = Kept::on_device;
     return kept;
   }
   for (const auto& [symbol, unused] : layer.symbols) {
-    const auto found = policy.symbols.find(symbol.substr(0, symbol.find('@')));  // of any chunk
+    const auto found = policy.symbols.find(without_chunk(symbol));
     if (found != policy.symbols.end()) kept[symbol] = found->second;
   }
   return kept;

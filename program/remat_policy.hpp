@@ -19,9 +19,9 @@ namespace meshsim {
 enum class Kept { on_device, on_host };
 
 struct RematPolicy {
-  bool everything = false;              // policy `none`
-  std::map<std::string, Kept> symbols;  // of layer templates
-  Kept input = Kept::on_device;         // the input of every block (decoder_layer_input)
+  bool everything = false;       // policy `none`
+  std::map<Name, Kept> symbols;  // of layer templates
+  Kept input = Kept::on_device;  // the input of every block (decoder_layer_input)
 };
 
 // Why the policy of `plan` cannot be modelled, or nothing.
@@ -31,6 +31,6 @@ RematPolicy remat_policy(const Plan& plan);
 
 // The symbols of `layer` that the policy keeps: those that its backward pass, or a recomputation,
 // can use.
-std::map<std::string, Kept> kept_symbols(const RematPolicy& policy, const LayerTemplate& layer);
+std::map<Name, Kept> kept_symbols(const RematPolicy& policy, const LayerTemplate& layer);
 
 }  // namespace meshsim

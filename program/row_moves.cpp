@@ -8,7 +8,7 @@
 namespace meshsim {
 namespace {
 
-OpTemplate row_move(const LayerBuilder& build, const std::string& name, Names reads, Names writes,
+OpTemplate row_move(const LayerBuilder& build, Name name, Names reads, Names writes,
                     Bytes gathered) {
   OpTemplate op = build.compute(name, OpKind::elementwise, {}, FlopCount{}, std::move(reads),
                                 std::move(writes));
@@ -16,9 +16,7 @@ OpTemplate row_move(const LayerBuilder& build, const std::string& name, Names re
   return op;
 }
 
-Bytes touched(const LayerBuilder& build, const std::string& symbol) {
-  return build.symbol(symbol).touched;
-}
+Bytes touched(const LayerBuilder& build, Name symbol) { return build.symbol(symbol).touched; }
 
 }  // namespace
 
@@ -28,8 +26,7 @@ std::int64_t sort_steps(std::int64_t keys) {
   return checked_multiply(keys, levels * (levels + 1) / 2, "steps of a sort");
 }
 
-void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
-               const std::string& order) {
+void sort_keys(LayerBuilder& build, Name from, std::int64_t keys, Name order) {
   build.activation(order, 2, keys, DType::int32);
   OpTemplate op =
       build.compute("sort_keys_of_" + order, OpKind::elementwise, {}, {}, {from}, {order});
@@ -37,8 +34,7 @@ void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
   build.forward(std::move(op));
 }
 
-void sort_rows(LayerBuilder& build, const std::string& name, const std::string& from,
-               const std::string& index, const std::string& to) {
+void sort_rows(LayerBuilder& build, Name name, Name from, Name index, Name to) {
   const Bytes both = touched(build, from) + touched(build, to);
   build.forward(row_move(build, name, {from, index}, {to}, both));
   OpTemplate back =
@@ -53,11 +49,10 @@ void sort_rows(LayerBuilder& build, const std::string& name, const std::string& 
   build.backward(std::move(back));
 }
 
-void take_rows(LayerBuilder& build, const std::string& name, const std::string& from,
-               const std::string& index, const std::string& to, std::int64_t passes,
+void take_rows(LayerBuilder& build, Name name, Name from, Name index, Name to, std::int64_t passes,
                std::int64_t passes_back) {
   const Bytes pass = std::max(touched(build, from), touched(build, to));
-  const auto move = [&](const std::string& move_name, const Names& reads, const Names& writes,
+  const auto move = [&](Name move_name, const Names& reads, const Names& writes,
                         std::int64_t times) {
     OpTemplate op = row_move(build, move_name, reads, writes, pass * times);
     auto& work = std::get<Compute>(op.work);
@@ -68,17 +63,17 @@ void take_rows(LayerBuilder& build, const std::string& name, const std::string& 
   build.backward(move(with_suffix(name, "_back"), {"d_" + to, index}, {"d_" + from}, passes_back));
 }
 
-void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
-                const std::string& sorted, TokenOrder between, const std::string& chunk) {
-  const std::string name = "fan_out" + chunk;
-  const std::string back = with_suffix(name, "_back");
+void to_experts(LayerBuilder& build, Name tokens, Name order, Name sorted, TokenOrder between,
+                const std::string& chunk) {
+  const Name name = "fan_out" + chunk;
+  const Name back = with_suffix(name, "_back");
   if (between.rows == 0) {
     const Bytes rows = touched(build, sorted);
     build.forward(row_move(build, name, {tokens, order}, {sorted}, rows * 2));
     build.backward(row_move(build, back, {"d_" + sorted, order}, {"d_" + tokens}, rows));
     return;
   }
-  const std::string fanned_out = "fanned_out" + chunk;
+  const Name fanned_out = "fanned_out" + chunk;
   build.activation(fanned_out, between.rows, between.columns);
   const Bytes rows = touched(build, fanned_out);  // a token's row stays at hand while it is copied
   build.forward(row_move(build, name, {tokens}, {fanned_out}, rows));
@@ -86,18 +81,17 @@ void to_experts(LayerBuilder& build, const std::string& tokens, const std::strin
   sort_rows(build, "sort" + chunk, fanned_out, order, sorted);
 }
 
-void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& order,
-                  const std::string& routing, const std::string& sums, TokenOrder between,
-                  const std::string& chunk) {
-  std::string rows = sorted;
+void from_experts(LayerBuilder& build, Name sorted, Name order, Name routing, Name sums,
+                  TokenOrder between, const std::string& chunk) {
+  Name rows = sorted;
   if (between.rows > 0) {
     rows = "unsorted" + chunk;
     build.activation(rows, between.rows, between.columns);
     sort_rows(build, "unsort" + chunk, sorted, order, rows);
   }
-  const std::string name = "fan_in" + chunk;
+  const Name name = "fan_in" + chunk;
   const Bytes read = touched(build, rows);
-  if (routing.empty()) {
+  if (routing == Name()) {
     build.forward(row_move(build, name, {rows}, {sums}, read));
     build.backward(row_move(build, with_suffix(name, "_back"), {"d_" + sums}, {"d_" + rows}, read));
     return;

@@ -35,31 +35,27 @@ struct TokenOrder {
 std::int64_t sort_steps(std::int64_t keys);
 
 // The order of `keys` keys that `from` tells, and its inverse: the symbol `order`.
-void sort_keys(LayerBuilder& build, const std::string& from, std::int64_t keys,
-               const std::string& order);
+void sort_keys(LayerBuilder& build, Name from, std::int64_t keys, Name order);
 
 // "fan_out" and "sort": `tokens` to `sorted`, in `order`. `chunk` ends the names of operations
 // and of what is between.
-void to_experts(LayerBuilder& build, const std::string& tokens, const std::string& order,
-                const std::string& sorted, TokenOrder between, const std::string& chunk = "");
+void to_experts(LayerBuilder& build, Name tokens, Name order, Name sorted, TokenOrder between,
+                const std::string& chunk = "");
 
 // "unsort" and "fan_in": `sorted`, in `order`, to `sums` with the weights of `routing`; of
 // rows that were weighted before, without any ("").
-void from_experts(LayerBuilder& build, const std::string& sorted, const std::string& order,
-                  const std::string& routing, const std::string& sums, TokenOrder between,
-                  const std::string& chunk = "");
+void from_experts(LayerBuilder& build, Name sorted, Name order, Name routing, Name sums,
+                  TokenOrder between, const std::string& chunk = "");
 
 // Of a ring of experts, whose rows are those of all its tokens.
 TokenOrder ring_token_order(const LayerBuilder& build, const ExpertRows& rows,
                             std::int64_t columns);
 
 // All of the larger of `from` and `to` by `index`: so many passes over it, forward and backward.
-void take_rows(LayerBuilder& build, const std::string& name, const std::string& from,
-               const std::string& index, const std::string& to, std::int64_t passes,
+void take_rows(LayerBuilder& build, Name name, Name from, Name index, Name to, std::int64_t passes,
                std::int64_t passes_back);
 
 // One sort, by `index`.
-void sort_rows(LayerBuilder& build, const std::string& name, const std::string& from,
-               const std::string& index, const std::string& to);
+void sort_rows(LayerBuilder& build, Name name, Name from, Name index, Name to);
 
 }  // namespace meshsim

@@ -24,6 +24,7 @@
 
 #include "model_specs/ops.hpp"
 #include "program/amount.hpp"
+#include "units/name.hpp"
 #include "units/quantity.hpp"
 
 namespace meshsim {
@@ -36,7 +37,7 @@ struct ExpertLoads;  // program/expert_loads.hpp
 // it; a buffer that a Repeat uses but does not begin lives through the whole Repeat.
 struct Buffer {
   std::string name;
-  std::string category;
+  Name category;
   Bytes bytes;
   std::vector<AmountTerm> terms = {};  // where `bytes` comes from, if the program is traced
 };
@@ -118,8 +119,8 @@ struct Routed {
 using Mark = std::int32_t;
 
 struct Leaf {
-  std::string name;
-  std::string layer_kind;  // "csa", "global", ...
+  Name name;
+  Name layer_kind;  // "csa", "global", ...
   Pass pass = Pass::forward;
   std::variant<Compute, Collective, HostCopy> work;
   std::vector<BufferId> reads;

@@ -28,31 +28,30 @@ std::int64_t number_of(const Weight& weight, WeightNumber which) {
   throw std::logic_error("no such number of a weight");
 }
 
-// Texts and lists, each ended, so that no two forms run into each other.
+// Lists say how long they are, so that no two forms give the same words.
 class Form {
  public:
-  Form& add(std::string_view text) {
-    text_ += text;
-    text_ += '\x1f';
+  Form& add(std::int64_t number) {
+    words_.push_back(number);
     return *this;
   }
-  Form& add(std::int64_t number) { return add(std::to_string(number)); }
+  Form& add(Name name) { return add(name.place()); }
   template <class T>
   Form& list(const std::vector<T>& items) {
+    add(static_cast<std::int64_t>(items.size()));
     for (const T& item : items) {
       if constexpr (std::is_integral_v<T>) {
         add(static_cast<std::int64_t>(item));
       } else {
-        add(item);
+        add(Name(item));
       }
     }
-    text_ += '\x1e';
     return *this;
   }
-  std::string take() { return std::move(text_); }
+  std::vector<std::int64_t> take() { return std::move(words_); }
 
  private:
-  std::string text_;
+  std::vector<std::int64_t> words_;
 };
 
 void add_op(const OpTemplate& op, Form& form) {
@@ -165,11 +164,11 @@ TemplateNumbers::TemplateNumbers(const LayerTemplate& layer, int slot, NumberId 
       first_(first),
       first_weight_(first + static_cast<NumberId>(layer.symbols.size())),
       gradients_(first_weight_ + static_cast<NumberId>(layer.weights.size()) * per_weight) {
-  for (const auto& [name, symbol] : layer.symbols) symbols_.emplace_back(name);
+  for (const auto& [name, symbol] : layer.symbols) symbols_.emplace_back(name.text());
 }
 
-Amount TemplateNumbers::symbol(const std::string& name) const {
-  std::string_view known = name;
+Amount TemplateNumbers::symbol(Name name) const {
+  std::string_view known = name.text();
   while (true) {
     const auto at = std::lower_bound(symbols_.begin(), symbols_.end(), known);
     if (at != symbols_.end() && *at == known) {
@@ -190,7 +189,7 @@ Amount TemplateNumbers::weight(std::size_t id, WeightNumber which) const {
 
 Amount TemplateNumbers::gradients() const { return {gradients_, gradient_bytes(*layer_)}; }
 
-std::string template_form(const LayerTemplate& layer) {
+std::vector<std::int64_t> template_form(const LayerTemplate& layer) {
   Form form;
   form.add(layer.layer_kind).add(static_cast<std::int64_t>(layer.deferred));
   for (const Weight& weight : layer.weights) {
@@ -207,8 +206,8 @@ std::string template_form(const LayerTemplate& layer) {
     form.add(stage.name);
     for (const auto* ops :
          {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
+      form.add(static_cast<std::int64_t>(ops->size()));
       for (const OpTemplate& op : *ops) add_op(op, form);
-      form.add("");
     }
   }
   for (const auto& [name, symbol] : layer.symbols) form.add(name).add(symbol.category);

@@ -81,7 +81,7 @@ class TemplateNumbers {
   int slot() const { return slot_; }
   NumberId end() const { return gradients_ + 1; }
 
-  Amount symbol(const std::string& name) const;  // d_x is as large as x
+  Amount symbol(Name name) const;  // d_x is as large as x
   Amount weight(std::size_t id, WeightNumber which) const;
   NumberId weight_number(std::size_t id, WeightNumber which) const;
   Amount gradients() const;
@@ -93,7 +93,7 @@ class TemplateNumbers {
   std::vector<std::string_view> symbols_;
 };
 
-// The form of a template as text: two templates of one form are laid out alike.
-std::string template_form(const LayerTemplate& layer);
+// The form of a template, in words: two templates of one form are laid out alike.
+std::vector<std::int64_t> template_form(const LayerTemplate& layer);
 
 }  // namespace meshsim

@@ -6,13 +6,13 @@
 #include "units/checked.hpp"
 
 namespace meshsim {
-void stream_activation(LayerBuilder& build, const std::string& symbol, std::int64_t copies) {
+void stream_activation(LayerBuilder& build, Name symbol, std::int64_t copies) {
   build.activation(symbol, build.stream_rows(), copies * build.stream_columns());
 }
 
-std::string enter_block(LayerBuilder& build, const std::string& stream) {
+Name enter_block(LayerBuilder& build, Name stream) {
   if (build.ways() == 1) return stream;
-  const std::string whole = stream + "_whole";
+  const Name whole = stream + "_whole";
   const std::int64_t D = build.plan().model.emb_dim;
   build.activation(whole, build.T(), D);
   build.transfer("enter_block", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
@@ -20,9 +20,9 @@ std::string enter_block(LayerBuilder& build, const std::string& stream) {
   return whole;
 }
 
-std::string whole_columns(LayerBuilder& build, const std::string& stream, std::int64_t copies) {
+Name whole_columns(LayerBuilder& build, Name stream, std::int64_t copies) {
   if (build.axes().embed.empty()) return stream;
-  const std::string whole = stream + "_columns";
+  const Name whole = stream + "_columns";
   const std::int64_t columns = copies * build.plan().model.emb_dim;
   build.activation(whole, build.stream_rows(), columns);
   build.transfer("gather_columns", CollectiveKind::all_gather, CollectiveKind::reduce_scatter,
@@ -31,17 +31,17 @@ std::string whole_columns(LayerBuilder& build, const std::string& stream, std::i
   return whole;
 }
 
-std::string partial_output(LayerBuilder& build, const std::string& stream) {
+Name partial_output(LayerBuilder& build, Name stream) {
   if (build.ways() == 1) {
     stream_activation(build, stream);
     return stream;
   }
-  const std::string partial = stream + "_partial";
+  const Name partial = stream + "_partial";
   build.activation(partial, build.T(), build.plan().model.emb_dim);
   return partial;
 }
 
-void leave_block(LayerBuilder& build, const std::string& stream) {
+void leave_block(LayerBuilder& build, Name stream) {
   if (build.ways() == 1) return;
   stream_activation(build, stream);
   build.transfer("leave_block", CollectiveKind::reduce_scatter, CollectiveKind::all_gather,
@@ -49,12 +49,12 @@ void leave_block(LayerBuilder& build, const std::string& stream) {
                  stream + "_partial", stream);
 }
 
-void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
-                 const std::string& in, const std::string& out, std::int64_t copies) {
+void stream_norm(LayerBuilder& build, Name name, const Names& weights, Name in, Name out,
+                 std::int64_t copies) {
   Names inputs{in};
   Names kept{in};
   if (!build.axes().embed.empty()) {
-    const std::string sums = name + "_sums";
+    const Name sums = name + "_sums";
     build.activation(sums, build.stream_rows(), copies, DType::float32);
     inputs.push_back(sums);
     kept.insert(kept.end(), {sums, "d_" + sums});
@@ -72,7 +72,7 @@ void stream_norm(LayerBuilder& build, const std::string& name, const Names& weig
 namespace {
 
 OpTemplate column_sum(const LayerBuilder& build, const ColumnSum& sum, const char* suffix,
-                      Names reads, const std::string& to) {
+                      Names reads, Name to) {
   const Bytes payload(
       checked_product({build.stream_rows(), sum.numbers, element_bytes(sum.type)}, "column sums"));
   reads.push_back(to);
@@ -82,7 +82,7 @@ OpTemplate column_sum(const LayerBuilder& build, const ColumnSum& sum, const cha
 
 }  // namespace
 
-void column_sums(LayerBuilder& build, const std::string& symbol, const Names& reads,
+void column_sums(LayerBuilder& build, Name symbol, const Names& reads,
                  const std::vector<ColumnSum>& sums) {
   std::int64_t numbers = 0;
   for (const ColumnSum& sum : sums) numbers += sum.numbers;
@@ -95,7 +95,7 @@ void column_sums(LayerBuilder& build, const std::string& symbol, const Names& re
   }
 }
 
-void column_sums_back(LayerBuilder& build, const std::string& symbol, const Names& reads,
+void column_sums_back(LayerBuilder& build, Name symbol, const Names& reads,
                       const std::vector<ColumnSum>& sums) {
   // Backward operations are put before those that are there.
   for (auto sum = sums.rbegin(); sum != sums.rend(); ++sum) {
@@ -105,13 +105,12 @@ void column_sums_back(LayerBuilder& build, const std::string& symbol, const Name
   }
 }
 
-void latent_linear(LayerBuilder& build, const std::string& name, const Names& weights,
-                   const std::string& in, const std::string& out, std::int64_t n,
-                   std::optional<DType> given) {
+void latent_linear(LayerBuilder& build, Name name, const Names& weights, Name in, Name out,
+                   std::int64_t n, std::optional<DType> given) {
   const auto kernels = static_cast<std::int64_t>(weights.size());
   const ActivationAxes& axes = build.axes();
   const std::int64_t rows = build.stream_rows();
-  const std::string local = axes.rows.empty() ? out : out + "_local";
+  const Name local = axes.rows.empty() ? out : Name(out + "_local");
   const DType type = given.value_or(build.plan().training.activations);
   build.activation(out, build.T(), kernels * n, type);
   build.activation(local, rows, kernels * n, type);

@@ -23,23 +23,23 @@
 namespace meshsim {
 
 // A stream of `copies` x D columns.
-void stream_activation(LayerBuilder& build, const std::string& symbol, std::int64_t copies = 1);
+void stream_activation(LayerBuilder& build, Name symbol, std::int64_t copies = 1);
 
 // The whole [T, D] of a stream, on each of the X devices: `stream` itself if X = 1.
-std::string enter_block(LayerBuilder& build, const std::string& stream);
+Name enter_block(LayerBuilder& build, Name stream);
 
 // A stream of `copies` x D columns with all of them here: `stream` itself if its columns are not
 // split.
-std::string whole_columns(LayerBuilder& build, const std::string& stream, std::int64_t copies);
+Name whole_columns(LayerBuilder& build, Name stream, std::int64_t copies);
 
 // Declares where a block writes [T, D]: `stream` itself if X = 1, else partial sums.
-std::string partial_output(LayerBuilder& build, const std::string& stream);
+Name partial_output(LayerBuilder& build, Name stream);
 // Adds them up into `stream`, declared here.
-void leave_block(LayerBuilder& build, const std::string& stream);
+void leave_block(LayerBuilder& build, Name stream);
 
 // out = norm(in), both `copies` streams.
-void stream_norm(LayerBuilder& build, const std::string& name, const Names& weights,
-                 const std::string& in, const std::string& out, std::int64_t copies = 1);
+void stream_norm(LayerBuilder& build, Name name, const Names& weights, Name in, Name out,
+                 std::int64_t copies = 1);
 
 // Sums over columns of a stream that lie on several devices: one all-reduce after the other, each
 // of `numbers` per row. They read `reads` and write `symbol`, which is declared here; backward,
@@ -49,17 +49,16 @@ struct ColumnSum {
   std::int64_t numbers;
   DType type = DType::float32;
 };
-void column_sums(LayerBuilder& build, const std::string& symbol, const Names& reads,
+void column_sums(LayerBuilder& build, Name symbol, const Names& reads,
                  const std::vector<ColumnSum>& sums);
-void column_sums_back(LayerBuilder& build, const std::string& symbol, const Names& reads,
+void column_sums_back(LayerBuilder& build, Name symbol, const Names& reads,
                       const std::vector<ColumnSum>& sums);
 
 // out [T, w n] = in x weights, w kernels of n columns, for a stream `in` and few columns that every
 // one of the X devices needs whole (latents). The contraction runs over the columns that lie here;
 // the partial sums are added up and the tokens gathered. `type`: of `out`, if not that of
 // activations.
-void latent_linear(LayerBuilder& build, const std::string& name, const Names& weights,
-                   const std::string& in, const std::string& out, std::int64_t n,
-                   std::optional<DType> type = {});
+void latent_linear(LayerBuilder& build, Name name, const Names& weights, Name in, Name out,
+                   std::int64_t n, std::optional<DType> type = {});
 
 }  // namespace meshsim

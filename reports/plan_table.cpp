@@ -158,7 +158,7 @@ std::string largest(const Evaluation& evaluation) {
   std::vector<Allocation> all;
   if (evaluation.step) {
     for (const Buffer& buffer : evaluation.step->memory.largest)
-      all.push_back({buffer.bytes, fmt::format("{} ({})", buffer.name, buffer.category)});
+      all.push_back({buffer.bytes, fmt::format("{} ({})", buffer.name, buffer.category.text())});
   }
   for (const StateBuffer& buffer : evaluation.state.buffers) {
     if (buffer.on_host) continue;

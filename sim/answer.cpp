@@ -3,23 +3,21 @@
 #include <map>
 #include <string>
 
-#include "units/interned.hpp"
-
 namespace meshsim {
 namespace {
 
 void add_memory(const Evaluation& evaluation, Answer& answer) {
   for (const std::string& category : state_categories())
-    answer.memory.emplace_back(interned(category), evaluation.state.on_device(category));
+    answer.memory.emplace_back(category, evaluation.state.on_device(category));
   if (!evaluation.step) return;
   for (const auto& [category, bytes] : evaluation.step->memory.categories)
-    answer.memory.emplace_back(interned("temp:" + category), bytes);
+    answer.memory.emplace_back("temp:" + category, bytes);
 }
 
 void add_time(const Step& step, Answer& answer) {
   std::map<std::string_view, Picoseconds> causes;
   for (const TimePart& part : step.timeline.parts) causes[part.cause] += part.time;
-  for (const auto& [cause, time] : causes) answer.time.emplace_back(interned(cause), time);
+  for (const auto& [cause, time] : causes) answer.time.emplace_back(cause, time);
 }
 
 }  // namespace

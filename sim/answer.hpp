@@ -1,15 +1,13 @@
 // The numbers of an evaluation, without the words of its report.
 //
 //   peak = arguments + temp         memory sums to peak, time to step_time, both exactly
-//
-// Names of categories and causes live as long as the program (units/interned.hpp).
 #pragma once
 
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "sim/evaluation.hpp"
+#include "units/name.hpp"
 
 namespace meshsim {
 
@@ -27,9 +25,9 @@ struct Answer {
   Bytes peak() const { return arguments + temp; }
 
   // Per device: categories of the state, then "temp:" categories at the peak.
-  std::vector<std::pair<std::string_view, Bytes>> memory;
+  std::vector<std::pair<Name, Bytes>> memory;
   // Causes as in sim/timeline.hpp, over all layers and passes, sorted by name.
-  std::vector<std::pair<std::string_view, Picoseconds>> time;
+  std::vector<std::pair<Name, Picoseconds>> time;
 
   bool operator==(const Answer&) const = default;
 };

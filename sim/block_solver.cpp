@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "sim/event_engine.hpp"
-#include "units/interned.hpp"
 
 namespace meshsim {
 
@@ -13,10 +12,10 @@ CauseNames::CauseNames() {
   number("bubble");
 }
 
-std::size_t CauseNames::number(std::string_view cause) {
+std::size_t CauseNames::number(Name cause) {
   const auto known = std::find(names_.begin(), names_.end(), cause);
   if (known != names_.end()) return static_cast<std::size_t>(known - names_.begin());
-  names_.push_back(interned(cause));
+  names_.push_back(cause);
   const auto after = std::find_if(sorted_.begin(), sorted_.end(),
                                   [&](std::size_t one) { return cause < names_[one]; });
   sorted_.insert(after, names_.size() - 1);

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,8 +21,8 @@ namespace meshsim {
 class CauseNames {
  public:
   CauseNames();
-  std::size_t number(std::string_view cause);
-  std::string_view name(std::size_t number) const { return names_[number]; }
+  std::size_t number(Name cause);
+  Name name(std::size_t number) const { return names_[number]; }
   std::size_t size() const { return names_.size(); }
   const std::vector<std::size_t>& sorted() const { return sorted_; }  // by name
 
@@ -31,7 +30,7 @@ class CauseNames {
   static constexpr std::size_t contention = core_cause_count + 1, bubble = core_cause_count + 2;
 
  private:
-  std::vector<std::string_view> names_;
+  std::vector<Name> names_;
   std::vector<std::size_t> sorted_;
 };
 

@@ -6,7 +6,7 @@
 #include "sim/block_times.hpp"
 #include "sim/plan_identity.hpp"
 #include "sim/step_sources.hpp"
-#include "units/interned.hpp"
+#include "units/name.hpp"
 
 namespace meshsim {
 namespace {
@@ -41,12 +41,8 @@ struct Layout {
   std::vector<BlockGroup> groups;
 };
 
-const std::vector<std::string_view>& category_names() {
-  static const std::vector<std::string_view> names = [] {
-    std::vector<std::string_view> all;
-    for (const std::string& category : state_categories()) all.push_back(interned(category));
-    return all;
-  }();
+const Names& category_names() {
+  static const Names names(state_categories().begin(), state_categories().end());
   return names;
 }
 
@@ -133,7 +129,7 @@ class Evaluator::Memory {
       for (const std::string& category : state_categories())
         state.categories.push_back(made.on_device(category));
       state.on_host = made.on_host();
-      state.source = sources_.source("", state_numbers(made));
+      state.source = sources_.source({}, state_numbers(made));
       return state;
     });
   }
@@ -149,11 +145,12 @@ class Evaluator::Memory {
   }
 
   static void add_state(const RestingState& state, const Batch& batch, Answer& answer) {
+    static const Name batch_name("batch");
     constexpr std::size_t most_categories = 32;
     answer.memory.reserve(most_categories);
     for (std::size_t i = 0; i < state.categories.size(); ++i) {
-      const std::string_view name = category_names()[i];
-      const Bytes bytes = name == "batch" ? batch.on_device : state.categories[i];
+      const Name name = category_names()[i];
+      const Bytes bytes = name == batch_name ? batch.on_device : state.categories[i];
       answer.memory.emplace_back(name, bytes);
       answer.arguments += bytes;
     }
@@ -161,11 +158,11 @@ class Evaluator::Memory {
   }
 
   // "temp:" + category
-  std::string_view temp_name(std::string_view category) {
+  Name temp_name(Name category) {
     for (const auto& [known, name] : temp_names_) {
       if (known == category) return name;
     }
-    return temp_names_.emplace_back(category, interned("temp:" + std::string(category))).second;
+    return temp_names_.emplace_back(category, "temp:" + category).second;
   }
 
   bool is_lowered(const Plan& plan, const PlanIdentity& identity) {
@@ -233,7 +230,7 @@ class Evaluator::Memory {
   Memo<bool> lowered_;
   Memo<Layout> layouts_;
   Memo<MemoryPlan::Peak> peaks_;
-  std::vector<std::pair<std::string_view, std::string_view>> temp_names_;
+  std::vector<std::pair<Name, Name>> temp_names_;
   std::int64_t next_id_ = 0;
   Key key_;  // scratch space
 };

@@ -127,7 +127,7 @@ void FluidEngine::fail_stuck() const {
     const std::int32_t leaf = graph_->activities[i].leaf;
     if (leaf == ActivityGraph::join || waiting_[i] == 0) continue;
     const Leaf& waiting = *graph_->leaves[static_cast<std::size_t>(leaf)];
-    names += fmt::format(" {} {};", waiting.layer_kind, waiting.name);
+    names += fmt::format(" {} {};", waiting.layer_kind.text(), waiting.name.text());
     ++shown;
   }
   throw Error(ErrorKind::internal,

@@ -69,7 +69,7 @@ class Marks {
 };
 
 void add_leaf(Key& key, const Leaf& leaf, Marks& marks) {
-  key.add(leaf.name).add(leaf.layer_kind).add(static_cast<std::int64_t>(leaf.pass));
+  key.add(leaf.name.place()).add(leaf.layer_kind.place()).add(static_cast<std::int64_t>(leaf.pass));
   key.add(marks.number(leaf.mark)).add(static_cast<std::int64_t>(leaf.after.size()));
   for (const Mark mark : leaf.after) key.add(marks.number(mark));
   const WorkSource& source = leaf.source;

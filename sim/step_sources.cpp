@@ -19,9 +19,10 @@ std::shared_ptr<const LayerTemplate> make_template(const Plan& plan, std::size_t
 
 // A form is what others share, and which of the numbers are 0: the peaks of a layout
 // (program/memory_plan.hpp) depend on these.
-StepSource StepSources::source(std::string_view form, std::vector<std::int64_t> numbers) {
+StepSource StepSources::source(const std::vector<std::int64_t>& form,
+                               std::vector<std::int64_t> numbers) {
   Key key;
-  key.add(form);
+  key.list(form);
   for (const std::int64_t number : numbers) key.add(number == 0 ? 0 : 1);
   const std::int64_t* known = forms_.find(key);
   if (known == nullptr) known = &forms_.insert(key, next_id_++);

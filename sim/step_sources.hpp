@@ -10,7 +10,6 @@
 #include <deque>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "program/step_templates.hpp"
@@ -37,7 +36,7 @@ class StepSources {
   // `values`: of the plan at hand.
   explicit StepSources(SettingValues& values) : values_(values) {}
 
-  StepSource source(std::string_view form, std::vector<std::int64_t> numbers);
+  StepSource source(const std::vector<std::int64_t>& form, std::vector<std::int64_t> numbers);
 
   // Makes the sources of `plan` those at hand: its templates and `state`, which must live as long
   // as they are asked for. `shape`: PlanIdentity::shape.

@@ -11,11 +11,11 @@
 namespace meshsim {
 namespace {
 
-using Names = std::vector<const char*>;
+using TensorNames = std::vector<const char*>;
 
 // Tensors that are kept or computed again together.
-const std::vector<Names>& groups() {
-  static const std::vector<Names> all{
+const std::vector<TensorNames>& groups() {
+  static const std::vector<TensorNames> all{
       {"context"},
       {"out_proj", "attention_out"},
       {"query_proj", "key_proj", "value_proj", "qkv_proj", "mla_q", "mla_kv", "query_wa_proj",
@@ -168,7 +168,7 @@ class SpaceAround {
     add("remat", std::move(entries));
   }
 
-  void choose(Change& entry, const Names& tensors, const char* choice) const {
+  void choose(Change& entry, const TensorNames& tensors, const char* choice) const {
     for (const char* tensor : tensors) {
       if (!stated(tensor) && config_.text(tensor) != choice) entry.emplace_back(tensor, choice);
     }
