@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <string_view>
 
 #include "inputs/nearest.hpp"
 
@@ -71,22 +71,32 @@ ShardingRules::ShardingRules(const ResolvedConfig& config, const LogicalMesh& me
   if (!has(rules_, "expert_only", [](const auto& rule) { return rule.first; }) &&
       has(mesh.axes, "expert", [](const MeshAxis& axis) { return axis.name; }))
     rules_.emplace_back("expert_only", std::vector<std::string>{"expert"});
+  for (std::size_t i = 0; i < rules_.size(); ++i) by_name_[rules_[i].first].push_back(i);
 }
 
 std::vector<std::vector<std::string>> ShardingRules::resolve(
     std::span<const std::string> logical_axes) const {
+  std::vector<std::pair<std::size_t, std::size_t>> rules;  // that name a dimension, with it
+  for (std::size_t i = 0; i < logical_axes.size(); ++i) {
+    const auto first = std::find(logical_axes.begin(), logical_axes.end(), logical_axes[i]);
+    const auto named = by_name_.find(logical_axes[i]);
+    if (named == by_name_.end() || first != logical_axes.begin() + static_cast<std::ptrdiff_t>(i))
+      continue;
+    for (const std::size_t rule : named->second) rules.emplace_back(rule, i);
+  }
+  std::sort(rules.begin(), rules.end());
   std::vector<std::vector<std::string>> result(logical_axes.size());
   std::vector<bool> placed(logical_axes.size(), false);
-  std::set<std::string> taken;
-  for (const auto& [name, mesh_axes] : rules_) {
-    const auto at = std::find(logical_axes.begin(), logical_axes.end(), name);
-    if (at == logical_axes.end()) continue;
-    const auto dimension = static_cast<std::size_t>(at - logical_axes.begin());
-    const bool free = std::none_of(mesh_axes.begin(), mesh_axes.end(),
-                                   [&](const std::string& axis) { return taken.contains(axis); });
+  std::vector<std::string_view> taken;
+  for (const auto& [rule, dimension] : rules) {
+    const std::vector<std::string>& mesh_axes = rules_[rule].second;
+    const bool free =
+        std::none_of(mesh_axes.begin(), mesh_axes.end(), [&](const std::string& axis) {
+          return std::find(taken.begin(), taken.end(), axis) != taken.end();
+        });
     if (placed[dimension] || !free) continue;
     placed[dimension] = true;
-    taken.insert(mesh_axes.begin(), mesh_axes.end());
+    taken.insert(taken.end(), mesh_axes.begin(), mesh_axes.end());
     std::copy_if(mesh_axes.begin(), mesh_axes.end(), std::back_inserter(result[dimension]),
                  [&](const std::string& axis) { return mesh_.size(axis) > 1; });
   }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,7 @@ class ShardingRules {
 
  private:
   List rules_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_name_;  // of rules_, ascending
   LogicalMesh mesh_;
 };
 
