@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::int64_t stretches_at_hand = 2;  // one to judge, one to go on with
 
-void pause() { std::this_thread::sleep_for(std::chrono::microseconds(300)); }
+// Between two looks at what others say: as long as nobody waits for it, seldom. A look costs the
+// rank some microseconds of its cores and more of their caches.
+constexpr std::chrono::microseconds soon{300}, later{4000};
 
 }  // namespace
 
@@ -35,7 +37,7 @@ void SweepRanks::listen() {
     while (!quiet_) {
       const bool heard = hear();
       const bool answered = is_first() && answer();
-      if (!heard && !answered) pause();
+      if (!heard && !answered) std::this_thread::sleep_for(waits_ ? soon : later);
     }
   } catch (...) {
     failure_ = std::current_exception();
@@ -104,6 +106,14 @@ void SweepRanks::lead(Leader leader) {
   thread_ = std::thread([this] { listen(); });
 }
 
+void SweepRanks::wait_until(const std::function<bool()>& done) {
+  while (!done()) {
+    waits_ = true;
+    std::this_thread::sleep_for(soon);
+  }
+  waits_ = false;
+}
+
 void SweepRanks::end_all() {
   for (int rank = 1; rank < size(); ++rank) post(rank, plain(Word::stop));
   stop_ = true;
@@ -112,7 +122,7 @@ void SweepRanks::end_all() {
                        [](const std::atomic<bool>& one) { return one.load(); });
   };
   // A thread that failed hears nobody any more.
-  while (!all_ended() && !failed_) pause();
+  wait_until([&] { return all_ended() || failed_; });
   stop_listening();
   if (failure_) std::rethrow_exception(failure_);
 }
@@ -123,18 +133,16 @@ std::optional<PlanRange> SweepRanks::take(const std::function<bool()>& stop) {
     for (std::int64_t i = 1; i < stretches_at_hand; ++i) post(0, plain(Word::want));
   }
   post(0, plain(Word::want));
-  while (!stop_ && !stop()) {
-    {
-      const std::lock_guard lock(dealt_mutex_);
-      if (!dealt_.empty()) {
-        const PlanRange range = dealt_.front();
-        dealt_.pop_front();
-        return range;
-      }
-    }
-    pause();
-  }
-  return {};
+  std::optional<PlanRange> range;
+  wait_until([&] {
+    if (stop_ || stop()) return true;
+    const std::lock_guard lock(dealt_mutex_);
+    if (dealt_.empty()) return false;
+    range = dealt_.front();
+    dealt_.pop_front();
+    return true;
+  });
+  return range;
 }
 
 void SweepRanks::send(const std::vector<StoredPlan>& plans) { post(0, found_message(plans)); }
@@ -143,7 +151,7 @@ void SweepRanks::send(const JudgedBlock& block) { post(0, block_message(block));
 
 void SweepRanks::end(bool interrupted) {
   post(0, end_message(interrupted));
-  while (!stop_) pause();
+  wait_until([this] { return stop_.load(); });
   stop_listening();
   if (failure_) std::rethrow_exception(failure_);
 }

@@ -41,6 +41,8 @@ class SweepRanks {
     std::function<void(JudgedBlock)> arrived;
   };
   void lead(Leader leader);
+  // Waits for what becomes true by the word of others, which is listened for all the more.
+  void wait_until(const std::function<bool()>& done);
   // Rank 0, when everything has arrived or nothing more is wanted: tells the others to stop, and
   // waits until they have. Throws what a function of the leader has thrown.
   void end_all();
@@ -76,7 +78,8 @@ class SweepRanks {
   std::mutex dealt_mutex_;                // of dealt_
   std::deque<PlanRange> dealt_;           // to this rank
   std::atomic<bool> stop_ = false, store_ = false, quiet_ = false, failed_ = false;
-  std::exception_ptr failure_;  // of the thread, to be read once it has ended
+  std::atomic<bool> waits_ = false;  // somebody, for what the thread hears
+  std::exception_ptr failure_;       // of the thread, to be read once it has ended
   std::thread thread_;
 };
 

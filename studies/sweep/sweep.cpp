@@ -13,7 +13,6 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -132,7 +131,7 @@ class Sweep {
     run_pipeline([this] { return filled(next_range()); },
                  [this](Block& block) { arrive(std::move(block.judged)); });
     if (hooks_.ranks != nullptr) {
-      while (!all_done() && !stopped()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      hooks_.ranks->wait_until([this] { return all_done() || stopped(); });
       hooks_.ranks->end_all();
     }
     SweepResult result{summary_.result(), done_ < total_, total_};
@@ -167,12 +166,14 @@ class Sweep {
   }
 
   std::optional<PlanRange> next_range() {
-    while (!stopped()) {
-      const Dealer::Answer answer = dealer_->any();
-      if (!answer.later) return answer.range;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    Dealer::Answer answer = dealer_->any();
+    if (answer.later) {  // others are behind
+      hooks_.ranks->wait_until([&] {
+        answer = dealer_->any();
+        return !answer.later || stopped();
+      });
     }
-    return {};
+    return stopped() ? std::nullopt : answer.range;
   }
 
   // Leaves options_.top of the best plans, of which more may have been kept.
