@@ -368,6 +368,7 @@ ProgramNode Emitter::branches(Instance& instance, const std::vector<OpTemplate>&
   };
   const auto runs = [&](std::size_t i) { return keep == nullptr || (*keep)[i]; };
   std::vector<ProgramNode> on_core;
+  on_core.reserve(main.size());
   std::map<std::size_t, std::vector<ProgramNode>> streams;
   for (std::size_t i = 0; i < main.size(); ++i) {
     if (runs(i)) add(main[i], on_core);

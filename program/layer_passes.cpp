@@ -59,6 +59,7 @@ std::vector<ProgramNode> LayerPasses::by_stage(Instance& instance, Pass pass,
     if (keep == nullptr || any((*keep)[s])) running.push_back(s);
   }
   std::vector<ProgramNode> nodes;
+  nodes.reserve(running.size() + 1);
   const auto kept = [&](std::size_t s) { return keep == nullptr ? nullptr : &(*keep)[s]; };
   const auto gathered = [&](std::size_t s, std::vector<BufferId>& copies) {
     const std::vector<std::size_t> used = running_weights(stages[s], kept(s));
@@ -115,6 +116,7 @@ std::vector<ProgramNode> LayerPasses::backward(Instance& instance, BufferId stor
                                                bool begun, Instance* next_layer) {
   const LayerTemplate& layer = *instance.layer;
   std::vector<ProgramNode> nodes;
+  nodes.reserve(2 * layer.stages.size());
   const bool held = instance.weights != none(instance);  // by the recomputation
   std::vector<std::size_t> pending;  // gradients of the stage before, to be reduced beside this one
   // By stage: the gradients that no stage before it adds to later. They are whole.

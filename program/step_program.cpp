@@ -1,5 +1,6 @@
 #include "program/step_program.hpp"
 
+#include <iterator>
 #include <utility>
 
 #include "units/checked.hpp"
@@ -35,14 +36,15 @@ Bytes Collective::sent() const {
 }
 
 void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
-  for (ProgramNode& node : from) to.push_back(std::move(node));
+  if (to.empty()) {
+    to = std::move(from);
+    return;
+  }
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
 ProgramNode leaf_node(Leaf leaf) {
-  ProgramNode node;
-  node.kind = ProgramNode::Kind::leaf;
-  node.leaf = std::move(leaf);
-  return node;
+  return {ProgramNode::Kind::leaf, std::move(leaf), {}};
 }
 
 ProgramNode sequence(std::vector<ProgramNode> children) {
@@ -55,6 +57,7 @@ ProgramNode parallel(ProgramNode main, std::vector<ProgramNode> beside) {
   if (beside.empty()) return main;
   ProgramNode node;
   node.kind = ProgramNode::Kind::parallel;
+  node.children.reserve(1 + beside.size());
   node.children.push_back(std::move(main));
   for (ProgramNode& child : beside) node.children.push_back(std::move(child));
   return node;

@@ -84,7 +84,7 @@ class Met {
 
 Name::Name(std::string_view text) {
   thread_local Met met;
-  text_ = met.find(text);
+  if (!text.empty()) text_ = met.find(text);
 }
 
 std::ostream& operator<<(std::ostream& to, Name name) { return to << name.text(); }

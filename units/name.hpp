@@ -14,7 +14,7 @@ namespace meshsim {
 
 class Name {
  public:
-  Name() : Name(std::string_view()) {}
+  Name() = default;
   // A text is one, wherever a name is asked for.
   Name(std::string_view text);
   Name(const std::string& text) : Name(std::string_view(text)) {}
@@ -37,7 +37,8 @@ class Name {
   friend std::string operator+(Name a, const std::string& b) { return a.text() + b; }
 
  private:
-  const std::string* text_;
+  static inline const std::string nothing_;
+  const std::string* text_ = &nothing_;
 };
 
 std::ostream& operator<<(std::ostream& to, Name name);
