@@ -31,21 +31,15 @@ Bytes amount_of(std::span<const AmountTerm> terms, std::span<const std::int64_t>
   return Bytes(sum);
 }
 
-Operations::Operations(const StepTemplates& templates) {
-  for (const auto& layer : templates.slots) {
-    std::vector<const OpTemplate*>& all = by_slot_.emplace_back();
-    if (!layer) continue;
-    for (const Stage& stage : layer->stages) {
-      for (const auto* ops :
-           {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
-        for (const OpTemplate& op : *ops) all.push_back(&op);
-      }
+TemplateWork work_of(const LayerTemplate& layer) {
+  TemplateWork all;
+  for (const Stage& stage : layer.stages) {
+    for (const auto* ops :
+         {&stage.forward, &stage.forward_beside, &stage.backward, &stage.backward_beside}) {
+      for (const OpTemplate& op : *ops) all.push_back(op.work);
     }
   }
-}
-
-const OpTemplate& Operations::at(std::int32_t slot, std::int32_t op) const {
-  return *by_slot_[static_cast<std::size_t>(slot)][static_cast<std::size_t>(op)];
+  return all;
 }
 
 void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers) {
@@ -59,18 +53,6 @@ void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers) {
   } else {
     std::get<Compute>(leaf.work).hbm_bytes = bytes;
   }
-}
-
-void renumber(ProgramNode& node, const Operations& operations,
-              std::span<const std::int64_t> numbers) {
-  Leaf& leaf = node.leaf;
-  if (node.kind == ProgramNode::Kind::leaf && leaf.source.slot >= 0) {
-    std::visit([&](const auto& work) { leaf.work = work; },
-               operations.at(leaf.source.slot, leaf.source.op).work);
-  } else if (node.kind == ProgramNode::Kind::leaf) {
-    renumber_bytes(leaf, numbers);
-  }
-  for (ProgramNode& child : node.children) renumber(child, operations, numbers);
 }
 
 }  // namespace meshsim

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "program/step_templates.hpp"
@@ -15,23 +17,15 @@ bool is_traced(const StepProgram& program);
 
 Bytes amount_of(std::span<const AmountTerm> terms, std::span<const std::int64_t> numbers);
 
-// Templates whose operations are looked up by their number. Those of slots that no leaf refers to
-// may be absent.
-class Operations {
- public:
-  explicit Operations(const StepTemplates& templates);
-  const OpTemplate& at(std::int32_t slot, std::int32_t op) const;  // as in a WorkSource
+// The work of a template's operations, by their index.
+using TemplateWork = std::vector<std::variant<Compute, Collective>>;
+TemplateWork work_of(const LayerTemplate& layer);
 
- private:
-  std::vector<std::vector<const OpTemplate*>> by_slot_;
-};
+// That of the templates of a step, by slot. Those that no leaf refers to may be absent.
+using StepWork = std::vector<std::shared_ptr<const TemplateWork>>;
 
 // Sets the bytes of a leaf that no operation of a template describes (and the group that it goes
 // over).
 void renumber_bytes(Leaf& leaf, std::span<const std::int64_t> numbers);
-
-// Sets the work of every leaf of `node`, which is of a traced program.
-void renumber(ProgramNode& node, const Operations& operations,
-              std::span<const std::int64_t> numbers);
 
 }  // namespace meshsim

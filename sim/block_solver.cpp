@@ -61,21 +61,23 @@ SolvableBlock::SolvableBlock(std::vector<ProgramNode> nodes, CauseNames& causes)
 
 // With the numbers at hand, which go to the leaf only where no template has them. Adds the leaf's
 // FLOPs of the mathematics to `model_flops`.
-Price SolvableBlock::price_of(const Item& item, const Operations& operations,
+Price SolvableBlock::price_of(const Item& item, const StepWork& work,
                               std::span<const std::int64_t> numbers, const Machine& machine,
                               FlopCount& model_flops) {
-  const auto count = [&](const auto& work) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(work)>, Compute>) {
-      if (item.model_flops) model_flops += work.model_flops * item.times;
+  const auto count = [&](const auto& one) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(one)>, Compute>) {
+      if (item.model_flops) model_flops += one.model_flops * item.times;
     }
-    return price(work, machine);
+    return price(one, machine);
   };
-  if (item.slot >= 0) return std::visit(count, operations.at(item.slot, item.op).work);
+  if (item.slot >= 0)
+    return std::visit(
+        count, (*work[static_cast<std::size_t>(item.slot)])[static_cast<std::size_t>(item.op)]);
   renumber_bytes(*item.leaf, numbers);
   return std::visit(count, item.leaf->work);
 }
 
-void SolvableBlock::run(const Operations& operations, std::span<const std::int64_t> numbers,
+void SolvableBlock::run(const StepWork& work, std::span<const std::int64_t> numbers,
                         const Machine& machine, BlockSolver& solver) {
   BlockRun& run = solver.run;
   run.total = {};
@@ -87,7 +89,7 @@ void SolvableBlock::run(const Operations& operations, std::span<const std::int64
     for (const Item& item : part.items) {
       BlockRun::Part& done = run.parts.emplace_back();
       done.cause = item.cause;
-      done.price = price_of(item, operations, numbers, machine, run.model_flops);
+      done.price = price_of(item, work, numbers, machine, run.model_flops);
       done.time = {done.price.duration, {}};
       if (!part.alone) solver.costs.push_back(fluid_leaf(item.on_core, done.price));
     }
@@ -101,9 +103,9 @@ void SolvableBlock::run(const Operations& operations, std::span<const std::int64
   }
 }
 
-BlockTime SolvableBlock::solve(const Operations& operations, std::span<const std::int64_t> numbers,
+BlockTime SolvableBlock::solve(const StepWork& work, std::span<const std::int64_t> numbers,
                                const Machine& machine, BlockSolver& solver) {
-  run(operations, numbers, machine, solver);
+  run(work, numbers, machine, solver);
   BlockTime time;
   time.total = solver.run.total;
   time.model_flops = solver.run.model_flops;

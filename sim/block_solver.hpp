@@ -76,9 +76,9 @@ class SolvableBlock {
   static constexpr std::size_t core = ~std::size_t{0};  // a leaf's time is split by its price
 
   // In solver.run.
-  void run(const Operations& operations, std::span<const std::int64_t> numbers,
-           const Machine& machine, BlockSolver& solver);
-  BlockTime solve(const Operations& operations, std::span<const std::int64_t> numbers,
+  void run(const StepWork& work, std::span<const std::int64_t> numbers, const Machine& machine,
+           BlockSolver& solver);
+  BlockTime solve(const StepWork& work, std::span<const std::int64_t> numbers,
                   const Machine& machine, BlockSolver& solver);
 
  private:
@@ -97,7 +97,7 @@ class SolvableBlock {
     bool alone = true;        // a leaf
   };
 
-  static Price price_of(const Item& item, const Operations& operations,
+  static Price price_of(const Item& item, const StepWork& work,
                         std::span<const std::int64_t> numbers, const Machine& machine,
                         FlopCount& model_flops);
 

@@ -99,17 +99,16 @@ void BlockTimes::add_inputs(const BlockInputs& inputs, const StepSources& source
     key_.add(sources.at(number.slot).numbers->values[number.place]);
 }
 
-// Result `memo` of a block of `group` under its inputs, made by `make(operations)`. `operations`:
-// those of the group's slots, once they are needed.
+// Result `memo` of a block of `group` under its inputs, made by `make()`. `work`: that of the
+// group's slots, once it is needed.
 template <class Value, class Make>
 const Value& BlockTimes::of_block(Memo<Value>& memo, const Step& step, const BlockGroup& group,
-                                  const BlockForm& form, std::optional<Operations>& operations,
-                                  const Make& make) {
+                                  const BlockForm& form, StepWork& work, const Make& make) {
   key_.clear().add(form.id).add(step.context.id);
   add_inputs(form.inputs, step.sources);
   if (const Value* known = memo.find(key_)) return *known;
-  if (!operations) operations.emplace(step.sources.whole(step.plan, group.inputs.slots));
-  return memo.insert(key_, make(*operations));
+  if (work.empty()) work = step.sources.work(step.plan, group.inputs.slots);
+  return memo.insert(key_, make());
 }
 
 const BlockTimes::GroupTime& BlockTimes::group_time(const Step& step, const BlockGroup& group) {
@@ -118,12 +117,11 @@ const BlockTimes::GroupTime& BlockTimes::group_time(const Step& step, const Bloc
   if (const GroupTime* known = group_times_.find(key_)) return *known;
   const Key key = key_;
   GroupTime sum;
-  std::optional<Operations> operations;
+  StepWork work;
   for (const BlockUse& use : group.blocks) {
-    const BlockTime& time =
-        of_block(times_, step, group, *use.form, operations, [&](const Operations& at_hand) {
-          return use.form->block.solve(at_hand, step.sources.row(), step.machine, solver_);
-        });
+    const BlockTime& time = of_block(times_, step, group, *use.form, work, [&] {
+      return use.form->block.solve(work, step.sources.row(), step.machine, solver_);
+    });
     sum[use.count_class].add(time, use.times);
   }
   return group_times_.insert(key, std::move(sum));
@@ -131,13 +129,12 @@ const BlockTimes::GroupTime& BlockTimes::group_time(const Step& step, const Bloc
 
 // Of the event engine.
 void BlockTimes::add_runs(const Step& step, const BlockGroup& group) {
-  std::optional<Operations> operations;
+  StepWork work;
   for (const BlockUse& use : group.blocks) {
-    const BlockRun& run =
-        of_block(runs_, step, group, *use.form, operations, [&](const Operations& at_hand) {
-          use.form->block.run(at_hand, step.sources.row(), step.machine, solver_);
-          return solver_.run;
-        });
+    const BlockRun& run = of_block(runs_, step, group, *use.form, work, [&] {
+      use.form->block.run(work, step.sources.row(), step.machine, solver_);
+      return solver_.run;
+    });
     const std::int64_t count = use.times * count_of(step.plan, use.count_class);
     time_.total += run.total * count;
     time_.model_flops += run.model_flops * count;

@@ -71,8 +71,7 @@ class BlockTimes {
   void add_runs(const Step& step, const BlockGroup& group);
   template <class Value, class Make>
   const Value& of_block(Memo<Value>& memo, const Step& step, const BlockGroup& group,
-                        const BlockForm& form, std::optional<Operations>& operations,
-                        const Make& make);
+                        const BlockForm& form, StepWork& work, const Make& make);
 
   Fidelity fidelity_;
   Memo<BlockForm> block_forms_;

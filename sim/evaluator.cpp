@@ -178,9 +178,15 @@ class Evaluator::Memory {
     key_.add(static_cast<std::int64_t>(plan.expert_axes));
     key_.add(plan.training.gradient_accumulation > 1 ? 1 : 0);
     key_.add(plan.config.integer("num_vocab_tiling") > 1 ? 1 : 0);
+    const std::size_t inputs = key_.words().size();
+    layout_settings_.add_to(key_, values_);
+    if (Layout* known = layouts_.find(key_)) return *known;
+    key_.cut(inputs);
+    // Here, since the settings that a template reads are not read by what is laid out of it.
+    const StepTemplates templates = sources_.whole(plan);
     return remembered(layouts_, key_, layout_settings_, values_, [&] {
       const std::vector<std::int64_t>& state = sources_.at(sources_.state_slot()).numbers->values;
-      const StepProgram program = lower(plan, prefetch, sources_.whole(plan), state);
+      const StepProgram program = lower(plan, prefetch, templates, state);
       Layout layout;
       layout.id = next_id_++;
       layout.traced = is_traced(program);

@@ -1,14 +1,14 @@
 #include "sim/step_sources.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace meshsim {
 namespace {
 
-// Templates that are kept whole, for blocks that are met for the first time.
-constexpr std::size_t most_templates = 256;
+// Templates that are kept whole, for programs that are laid out: those of a plan or two. Templates
+// whose work is kept, for blocks that are met for the first time.
+constexpr std::size_t most_whole = 16, most_with_work = 256;
 
 std::shared_ptr<const LayerTemplate> make_template(const Plan& plan, std::size_t slot) {
   return std::make_shared<const LayerTemplate>(
@@ -91,46 +91,58 @@ StepSources::Template& StepSources::template_of(const Plan& plan, std::int64_t s
   key_.clear().add(static_cast<std::int64_t>(slot)).add(shape);
   SettingsRead& settings = settings_[std::min<std::size_t>(slot, TemplateSlot::first_kind)];
   bool made = false;
+  std::shared_ptr<const LayerTemplate> whole;
   Template& one = remembered(templates_, key_, settings, values_, [&] {
     made = true;
-    auto whole = make_template(plan, slot);
-    StepSource numbers = source(template_form(*whole), template_numbers(*whole));
-    return Template{std::move(numbers), std::move(whole)};
+    whole = make_template(plan, slot);
+    return Template{source(template_form(*whole), template_numbers(*whole)), {}, {}};
   });
-  if (made) keep_whole(one);
+  if (made) keep(one, std::move(whole));
   return one;
 }
 
-void StepSources::keep_whole(Template& kept) {
-  whole_.push_back(&kept);
-  if (whole_.size() <= most_templates) return;
-  whole_.front()->whole.reset();
-  whole_.pop_front();
+// All of a template, as long as it is among the latest.
+void StepSources::keep(Template& one, std::shared_ptr<const LayerTemplate> whole) {
+  if (!one.work) {
+    one.work = std::make_shared<const TemplateWork>(work_of(*whole));
+    with_work_.push_back(&one);
+    if (with_work_.size() > most_with_work) {
+      with_work_.front()->work.reset();
+      with_work_.pop_front();
+    }
+  }
+  one.whole = std::move(whole);
+  whole_.push_back(&one);
+  if (whole_.size() > most_whole) {
+    whole_.front()->whole.reset();
+    whole_.pop_front();
+  }
 }
 
-StepTemplates StepSources::whole(const Plan& plan, const std::vector<std::size_t>& slots) {
-  StepTemplates all;
-  all.slots.resize(templates_at_hand_.size());
+StepWork StepSources::work(const Plan& plan, const std::vector<std::size_t>& slots) {
+  StepWork all(templates_at_hand_.size());
   for (const std::size_t slot : slots) {
     if (slot >= templates_at_hand_.size()) continue;  // the state
-    Template& kept = *templates_at_hand_[slot];
-    if (!kept.whole) {
-      kept.whole = make_template(plan, slot);
-      keep_whole(kept);
-    }
-    all.slots[slot] = kept.whole;
+    Template& one = *templates_at_hand_[slot];
+    if (!one.work) keep(one, make_template(plan, slot));
+    all[slot] = one.work;
   }
   return all;
 }
 
 StepTemplates StepSources::whole(const Plan& plan) {
-  std::vector<std::size_t> slots(templates_at_hand_.size());
-  std::iota(slots.begin(), slots.end(), std::size_t{0});
-  return whole(plan, slots);
+  StepTemplates all;
+  for (std::size_t slot = 0; slot < templates_at_hand_.size(); ++slot) {
+    Template& one = *templates_at_hand_[slot];
+    if (!one.whole) keep(one, make_template(plan, slot));
+    all.slots.push_back(one.whole);
+  }
+  return all;
 }
 
 void StepSources::forget_shapes() {
   whole_.clear();
+  with_work_.clear();
   templates_.clear();
   known_numbers_.clear();
 }

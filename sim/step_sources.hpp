@@ -3,7 +3,7 @@
 //
 // A source is its numbers, and a form that says what they mean: sources of one form differ in
 // numbers alone. Templates are known by the plan's shape and the settings that they were seen to
-// read; the latest of them are kept whole.
+// read. Of the latest their work is kept, of the very latest all.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "program/step_templates.hpp"
+#include "program/renumber.hpp"
 #include "sim/key.hpp"
 #include "sim/settings_read.hpp"
 #include "sim/step_layout.hpp"
@@ -51,8 +51,8 @@ class StepSources {
   std::span<const std::int64_t> row();
   const NumberRow& places();
 
-  // The templates at hand; of other slots than `slots`, nothing.
-  StepTemplates whole(const Plan& plan, const std::vector<std::size_t>& slots);
+  // Of the templates at hand: their work, for those of `slots`; all of them.
+  StepWork work(const Plan& plan, const std::vector<std::size_t>& slots);
   StepTemplates whole(const Plan& plan);
 
   std::size_t shapes() const { return templates_.size(); }
@@ -62,17 +62,18 @@ class StepSources {
  private:
   struct Template {
     StepSource source;
-    std::shared_ptr<const LayerTemplate> whole;  // of the latest ones
+    std::shared_ptr<const LayerTemplate> whole;
+    std::shared_ptr<const TemplateWork> work;
   };
   std::shared_ptr<const SourceNumbers> shared(std::vector<std::int64_t> numbers);
   Template& template_of(const Plan& plan, std::int64_t shape, std::size_t slot);
-  void keep_whole(Template& kept);
+  void keep(Template& one, std::shared_ptr<const LayerTemplate> whole);
   void find_row();
 
   SettingValues& values_;
   std::vector<SettingsRead> settings_{TemplateSlot::first_kind + 1};
   Memo<Template> templates_;
-  std::deque<Template*> whole_;
+  std::deque<Template*> whole_, with_work_;
   Memo<std::int64_t> forms_;
   Memo<std::shared_ptr<const SourceNumbers>> known_numbers_;
   std::int64_t next_id_ = 0;
