@@ -9,7 +9,7 @@ namespace {
 constexpr std::int64_t shortest = 16, longest = 4096;  // stretches
 constexpr std::int64_t at_first = 64;                  // when nothing is known of their time
 constexpr double seconds_of_stretch = 0.25;
-constexpr std::int64_t rounds = 8;  // for which what is left should be enough
+constexpr std::int64_t rounds = 4;  // for which what is left should be enough
 
 }  // namespace
 
