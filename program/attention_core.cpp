@@ -81,12 +81,12 @@ KernelGrid kernel_grid(LayerBuilder& build, const Core& core, const ContextSplit
 
 // One kernel over `grid`: per block, `qk` products as wide as the queries' heads and `pv` as wide
 // as the values', and one pass of the logits through the softmax.
-OpTemplate flash_kernel(LayerBuilder& build, const Core& core, std::string name,
-                        const KernelGrid& grid, std::int64_t qk, std::int64_t pv, FlopCount flops,
-                        Names reads, Names writes, const Names& gradients) {
+OpTemplate flash_kernel(LayerBuilder& build, const Core& core, Name name, const KernelGrid& grid,
+                        std::int64_t qk, std::int64_t pv, FlopCount flops, Names reads,
+                        Names writes, const Names& gradients) {
   const BlockShape& block = grid.block;
   OpTemplate op = build.compute(
-      std::move(name), OpKind::attention,
+      name, OpKind::attention,
       {{checked_multiply(grid.blocks, qk, "products"), block.queries, core.qk_width, block.keys},
        {checked_multiply(grid.blocks, pv, "products"), block.queries, block.keys, core.v_width}},
       flops, std::move(reads), std::move(writes), core.weights, gradients);

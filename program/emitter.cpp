@@ -53,9 +53,9 @@ std::map<std::vector<std::string>, std::vector<std::size_t>> by_reduction(
   return groups;
 }
 
-Leaf collective_leaf(const LayerTemplate& layer, std::string name, Pass pass, Collective work) {
+Leaf collective_leaf(const LayerTemplate& layer, Name name, Pass pass, Collective work) {
   Leaf leaf;
-  leaf.name = std::move(name);
+  leaf.name = name;
   leaf.layer_kind = layer.layer_kind;
   leaf.pass = pass;
   leaf.work = std::move(work);

@@ -74,12 +74,12 @@ class EmbeddingChunks {
     build_.activation("routed_out", build_.T(), returned());
   }
 
-  OpTemplate collective(std::string name, CollectiveKind kind, std::int64_t columns, DType type,
+  OpTemplate collective(Name name, CollectiveKind kind, std::int64_t columns, DType type,
                         Names reads, Names writes, std::size_t stream = gather_stream) const {
     const Bytes payload =
         Bytes(checked_product({group_tokens_, columns, element_bytes(type)}, "gathered tokens"));
-    OpTemplate op = build_.collective(std::move(name), kind, {"expert"}, payload, std::move(reads),
-                                      std::move(writes));
+    OpTemplate op =
+        build_.collective(name, kind, {"expert"}, payload, std::move(reads), std::move(writes));
     op.stream = stream;
     return op;
   }

@@ -141,7 +141,7 @@ LayerBuilder::LayerBuilder(const Plan& plan, Name layer_kind, const std::vector<
     : plan_(plan),
       batch_(std::move(batch)),
       format_(number_format(plan).value_or(NumberFormat::bfloat16)) {
-  layer_.layer_kind = std::move(layer_kind);
+  layer_.layer_kind = layer_kind;
   layer_.weights = local_weights(plan, tensors, batch_.axes);
 }
 
@@ -183,7 +183,7 @@ void LayerBuilder::routed_activation(Name symbol, std::int64_t rows, std::int64_
   layer_.symbols[symbol].routed_rows = routed_rows;
 }
 
-void LayerBuilder::stage(Name name) { layer_.stages.push_back({std::move(name), {}, {}, {}, {}}); }
+void LayerBuilder::stage(Name name) { layer_.stages.push_back({name, {}, {}, {}, {}}); }
 void LayerBuilder::forward(OpTemplate op) { current().forward.push_back(std::move(op)); }
 void LayerBuilder::forward_beside(OpTemplate op) {
   current().forward_beside.push_back(std::move(op));
@@ -225,7 +225,7 @@ OpTemplate LayerBuilder::compute(Name name, OpKind kind, std::vector<Matmul> mat
                                  const Names& weights, const Names& gradients) const {
   OpTemplate op;
   op.part = part_of(name, layer_.exchange);
-  op.name = std::move(name);
+  op.name = name;
   Compute work;
   work.kind = kind;
   work.matmuls = std::move(matmuls);
@@ -258,7 +258,7 @@ OpTemplate LayerBuilder::collective(Name name, CollectiveKind kind,
                                     Names writes) const {
   const std::int64_t group = shards(plan_.mesh, mesh_axes);
   OpTemplate op;
-  op.name = std::move(name);
+  op.name = name;
   op.work = Collective{kind, std::move(mesh_axes), group, payload};
   op.reads = std::move(reads);
   op.writes = std::move(writes);
@@ -280,7 +280,7 @@ Bytes LayerBuilder::activation_bytes(std::int64_t rows, std::int64_t columns) co
 
 OpTemplate LayerBuilder::exchange(Name name, bool to_experts, std::int64_t slots, Bytes payload,
                                   Names reads, Names writes) const {
-  OpTemplate op = collective(std::move(name), CollectiveKind::all_to_all, {"expert"}, payload,
+  OpTemplate op = collective(name, CollectiveKind::all_to_all, {"expert"}, payload,
                              std::move(reads), std::move(writes));
   op.part = part_of(op.name, layer_.exchange);
   op.routed = {-1, slots, payload, to_experts};
@@ -316,7 +316,7 @@ OpTemplate LayerBuilder::grouped(Product product, Name name, std::vector<Matmul>
   const bool sums_rows = product == Product::weight_gradients;
   const FlopCount flops = flops_of(matmuls);
   OpTemplate op =
-      compute(std::move(name), OpKind::grouped_matmul, std::move(matmuls), flops, std::move(reads),
+      compute(name, OpKind::grouped_matmul, std::move(matmuls), flops, std::move(reads),
               std::move(writes), sums_rows ? Names{} : weights, sums_rows ? weights : Names{});
   auto& work = std::get<Compute>(op.work);
   work.format = format_;

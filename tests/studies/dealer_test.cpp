@@ -59,5 +59,5 @@ TEST_CASE("stretches are short at first, where plans take long, and at the end",
   CHECK(dealer.any().range->plans == 16);
   Dealer last(1000, {}, 2, 0);
   last.judged(1000, 0.001);
-  CHECK(last.any().range->plans == 62);  // 1,000 / (8 x 2)
+  CHECK(last.any().range->plans == 125);  // 1,000 / (4 x 2)
 }
