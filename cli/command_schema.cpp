@@ -16,10 +16,11 @@ void add_schema(CLI::App& app, int& result) {
                          "  meshsim schema plan > plan.schema.json\n");
   auto name = std::make_shared<std::string>();
   command
-      ->add_option("report", *name,
-                   "plan (fit, simulate), explain, what-if, diff, validate, calibration, collective, model, "
-                   "models, topology, config, moe-run or "
-                   "moe-check; report: any of them")
+      ->add_option(
+          "report", *name,
+          "plan (fit, simulate), explain, what-if, diff, validate, calibration, collective, model, "
+          "models, topology, config, moe-run or "
+          "moe-check; report: any of them")
       ->required()
       ->type_name("NAME");
   command->callback([=, &result] {

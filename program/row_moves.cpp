@@ -22,7 +22,8 @@ Bytes touched(const LayerBuilder& build, Name symbol) { return build.symbol(symb
 
 std::int64_t sort_steps(std::int64_t keys) {
   if (keys < 2) return 0;
-  const std::int64_t levels = std::bit_width(static_cast<std::uint64_t>(keys - 1));
+  const auto levels =
+      static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(keys - 1)));
   return checked_multiply(keys, levels * (levels + 1) / 2, "steps of a sort");
 }
 
