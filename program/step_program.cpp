@@ -43,9 +43,7 @@ void append(std::vector<ProgramNode>& to, std::vector<ProgramNode> from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
-ProgramNode leaf_node(Leaf leaf) {
-  return {ProgramNode::Kind::leaf, std::move(leaf), {}};
-}
+ProgramNode leaf_node(Leaf leaf) { return {ProgramNode::Kind::leaf, std::move(leaf), {}}; }
 
 ProgramNode sequence(std::vector<ProgramNode> children) {
   ProgramNode node;
