@@ -32,8 +32,8 @@ class PlanJudge {
   virtual Judgement judge(const Change& change) = 0;
 };
 
-// The judge of simulate and fit: what they would say of the plan. Of one whose state and batch alone
-// exceed the HBM it says no more than that: such plans are neither lowered nor priced.
+// The judge of simulate and fit: what they would say of the plan. Of one whose state and batch
+// alone exceed the HBM it says no more than that: such plans are neither lowered nor priced.
 std::unique_ptr<PlanJudge> make_judge(const SweepSpace& space, Fidelity fidelity);
 
 struct SweepOptions {

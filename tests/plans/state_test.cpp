@@ -196,7 +196,8 @@ TEST_CASE("parameters must divide, and one message names the array", "[plans][st
   // 32 layers over 64 stages.
   const Words stages{"model_name=llama3.1-8b", "compile_topology=v5p-128",
                      "per_device_batch_size=1", "ici_pipeline_parallelism=64"};
-  CHECK_THAT(fault(stages), Contains("64 stages of 1 layers, 1 times, are not the 32 layers [pipeline]"));
+  CHECK_THAT(fault(stages),
+             Contains("64 stages of 1 layers, 1 times, are not the 32 layers [pipeline]"));
   // 8 experts over 16: in wi_0, wi_1 and wo, told once, not once for each copy of the optimizer's.
   const Words experts{"model_name=mixtral-8x7b", "compile_topology=v5p-64",
                       "per_device_batch_size=1", "ici_expert_parallelism=16",
