@@ -116,8 +116,8 @@ class MpiRanks : public Ranks {
 };
 
 // Ranks of one machine talk through its memory. Open MPI finds that out in 0.05 s if it need not
-// look for networks first, for which it takes 0.26 s (4.1.4, two ranks, 2026-11). What the user
-// says of it stays.
+// look for networks first, for which it takes 0.26 s (4.1.4, two ranks, 2026-11). What mpirun or
+// the environment says of it stays; a file of parameters is overruled.
 void look_for_no_network() {
   const char* const all = std::getenv("OMPI_COMM_WORLD_SIZE");
   const char* const here = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
